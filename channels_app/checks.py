@@ -1,0 +1,65 @@
+"""System checks: combinations of settings that would lose messages or secrets are refused by id."""
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+
+PROCESSES_VARIABLE = "PUBSUB_PROCESSES"  # how many processes of this server share the database; `serve` sets it
+
+
+@register(Tags.compatibility)
+def check_processes(**_: Any) -> Iterable[CheckMessage]:
+    """pubsub.E001, E002: what one process may do alone, several may not."""
+    if int(os.environ.get(PROCESSES_VARIABLE, "1")) <= 1:
+        return
+    if settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+        yield Error(
+            "Several processes cannot share a SQLite log: one of them would starve the others.",
+            hint="Set DATABASE_URL to a PostgreSQL database, or run one process.",
+            id="pubsub.E001",
+        )
+    if "InMemory" in settings.CHANNEL_LAYERS["default"]["BACKEND"]:
+        yield Error(
+            "Several processes cannot reach each other through the in-memory channel layer.",
+            hint="Set REDIS_URL, or run one process.",
+            id="pubsub.E002",
+        )
+
+
+@register(Tags.database)
+def check_connection_age(**_: Any) -> Iterable[CheckMessage]:
+    """pubsub.E003: under ASGI every request has a thread of its own, whose connection nobody would ever reuse or close."""
+    if settings.DATABASES["default"].get("CONN_MAX_AGE", 0) != 0:
+        yield Error(
+            "CONN_MAX_AGE must be 0: under ASGI persistent connections leak.",
+            hint="Remove it; on PostgreSQL the connection pool does the reuse (DATABASE_POOL_MAX).",
+            id="pubsub.E003",
+        )
+
+
+@register(Tags.security)
+def check_secret_key(**_: Any) -> Iterable[CheckMessage]:
+    """pubsub.E004: keys are sealed under it."""
+    key = settings.SECRET_KEY
+    if not settings.DEBUG and (len(key) < 32 or len(set(key)) < 8 or key.startswith(("django-insecure-", "change-me"))):
+        yield Error(
+            "SECRET_KEY is a default or too weak; account and user keys are sealed under it.",
+            hint="Unset it to have one generated in PUBSUB_DATA, or set 50 random characters.",
+            id="pubsub.E004",
+        )
+
+
+@register(Tags.security, deploy=True)
+def check_registration(**_: Any) -> Iterable[CheckMessage]:
+    """pubsub.W005: open registration is Syncano's way, and rarely what an operator on the internet wants."""
+    from .conf import conf
+
+    if conf.OPEN_REGISTRATION:
+        yield Warning(
+            "Anybody who reaches this server can register an account and create instances.",
+            hint="Set PUBSUB_OPEN_REGISTRATION=false and create administrators in the admin.",
+            id="pubsub.W005",
+        )

@@ -1,0 +1,92 @@
+"""The server's own settings: every name, its default, its unit, in one place.
+
+Each can be set by the environment as `PUBSUB_<NAME>` (pubsub_site/settings.py collects those into `settings.PUBSUB`) or
+in `settings.PUBSUB` directly. Use: `from channels_app.conf import conf` and `conf.POLL_WAIT`.
+"""
+
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+
+
+@dataclass(frozen=True)
+class Conf:
+    # Publishing
+    GROUP_COMMIT: bool = True  # gather concurrent publishes into one transaction
+    PUBLISH_LANES: int = 2  # writer threads on PostgreSQL; SQLite always has one
+    PUBLISH_QUEUE: int = 10_000  # publishes that may wait for a lane; past it, 503
+    PUBLISH_TIMEOUT: float = 5.0  # seconds a publish waits for its commit; past it, 503
+    IDEMPOTENCY_TTL: int = 86_400  # seconds an Idempotency-Key is remembered
+
+    # Retention: what an instance has that says nothing itself. 0: no limit.
+    RETENTION_AGE: int = 30 * 86_400  # seconds
+    RETENTION_COUNT: int = 0  # messages in a channel
+    RETENTION_BATCH: int = 1_000  # rows deleted in one transaction
+    RETENTION_INTERVAL: float = 30.0  # seconds between two sweeps
+
+    # Live delivery
+    SAFETY_POLL: float = 1.0  # seconds between two looks at the log for hints that were lost
+    SUBSCRIBER_BYTES: int = 1_048_576  # what may wait for one slow subscriber; past it, it reads the log
+    POLL_WAIT: float = 310.0  # seconds a long poll is held (more than the SDKs' own 300: a 204 ends their loop)
+    SSE_HEARTBEAT: float = 15.0  # seconds between two comments on a silent event stream
+    DRAIN_SECONDS: float = 20.0  # over which connections are closed after SIGTERM
+
+    # Look-ups and credentials
+    DIRECTORY_TTL: float = 1.0  # seconds a looked-up key or channel may be stale
+    SEAL_KEYS: list[str] = field(default_factory=list)  # Fernet keys, newest first; none: derived from SECRET_KEY
+    OPEN_REGISTRATION: bool = True  # POST /v1.1/account/register/ is open to everybody
+    MAX_INSTANCES: int = 16  # per administrator
+
+    # Limits
+    ANONYMOUS_RATE: str = "10/second"  # requests without a key, per address; empty: no limit
+    FAILED_POLL_RATE: str = "60/second"  # refused polls, per key; empty: no limit
+    SYNCANO_MAX_BODY: int = 65_536  # bytes
+
+
+def _parse(name: str, kind: Any, value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        if kind is bool:
+            return {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}[
+                value.strip().lower()
+            ]
+        if kind in (int, float):
+            return kind(value)
+    except (KeyError, ValueError):
+        raise ImproperlyConfigured(f"PUBSUB_{name} is {value!r}, which is no {kind.__name__}.") from None
+    if kind == list[str]:
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+def _load() -> Conf:
+    kinds = {each.name: each.type for each in fields(Conf)}
+    given: dict[str, Any] = getattr(settings, "PUBSUB", {})
+    unknown = sorted(set(given) - set(kinds))
+    if unknown:
+        raise ImproperlyConfigured(f"settings.PUBSUB has unknown names: {', '.join(unknown)}.")
+    return replace(Conf(), **{name: _parse(name, kinds[name], value) for name, value in given.items()})
+
+
+class _LazyConf:
+    """Reads the settings at first use, and again after a test has changed them."""
+
+    def __init__(self) -> None:
+        self._loaded: Conf | None = None
+        setting_changed.connect(self._forget)
+
+    def _forget(self, *, setting: str, **_: Any) -> None:
+        if setting == "PUBSUB":
+            self._loaded = None
+
+    def __getattr__(self, name: str) -> Any:
+        if self._loaded is None:
+            self._loaded = _load()
+        return getattr(self._loaded, name)
+
+
+conf: Conf = _LazyConf()  # type: ignore[assignment]  # behaves as one; made at first use

@@ -1,0 +1,94 @@
+"""Secrets: how they are made, recognised and kept (DESIGN.md §6a).
+
+A key is 40 hexadecimal digits. An instance's API key ends in an odd digit, account and user keys end in an even one
+(wire/syncano.md §3), so a look-up knows its table. Only a SHA-256 digest is stored; where a login hands a key out again,
+a copy is kept sealed (Fernet) beside it.
+"""
+
+import base64
+import hashlib
+import re
+import secrets
+from dataclasses import dataclass, field
+
+from cryptography.fernet import Fernet, MultiFernet
+from django.conf import settings
+
+from channels_app.conf import conf
+
+KEY_LENGTH = 40
+PREFIX_LENGTH = 8
+_KEY = re.compile(rf"[0-9a-f]{{{KEY_LENGTH}}}")
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A new secret: `text` is for its owner, once; the other two are stored."""
+
+    text: str = field(repr=False)
+    digest: str
+    prefix: str
+
+    @property
+    def sealed(self) -> str:
+        return seal(self.text)
+
+
+def new_api_key() -> Secret:
+    return _new(odd=True)
+
+
+def new_account_key() -> Secret:
+    return _new(odd=False)
+
+
+def new_user_key() -> Secret:
+    return _new(odd=False)
+
+
+def _new(*, odd: bool) -> Secret:
+    text = secrets.token_hex(KEY_LENGTH // 2)[:-1] + secrets.choice("13579bdf" if odd else "02468ace")
+    return Secret(text, digest(text), text[:PREFIX_LENGTH])
+
+
+def digest(text: str) -> str:
+    """Keys are long and random: a fast digest is as safe as a slow password hasher, and costs a request nothing."""
+    return hashlib.sha256(text.lower().encode("utf-8", "replace")).hexdigest()
+
+
+def masked(prefix: str) -> str:
+    """How a key is shown when it cannot be shown any more: its first digits, then dots."""
+    return prefix.ljust(KEY_LENGTH, "•")
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a request brought, as digests: safe to keep as long as a connection lives. Empty: not given."""
+
+    api_key: str = ""
+    user_key: str = ""
+    is_account: bool = False
+    is_well_formed: bool = True
+
+    @classmethod
+    def of(cls, api_key: str | None, user_key: str | None = None) -> "Credentials":
+        key = (api_key or "").lower()
+        return cls(
+            api_key=digest(key) if key else "",
+            user_key=digest(user_key) if user_key else "",
+            is_account=bool(key) and key[-1] in "02468ace",
+            is_well_formed=not key or _KEY.fullmatch(key) is not None,
+        )
+
+
+def seal(text: str) -> str:
+    return _fernet().encrypt(text.encode()).decode()
+
+
+def unseal(sealed: str) -> str:
+    return _fernet().decrypt(sealed.encode()).decode()
+
+
+def _fernet() -> MultiFernet:
+    keys = conf.SEAL_KEYS or [base64.urlsafe_b64encode(hashlib.sha256(b"seal:" + settings.SECRET_KEY.encode()).digest()).decode()]
+    return MultiFernet([Fernet(key) for key in keys])

@@ -1,0 +1,272 @@
+"""Look-ups on the hot path: key → principal, instance, channel.
+
+Answers are remembered in the process for at most `conf.DIRECTORY_TTL` seconds, and forgotten at once when something of
+them changes here (signals below). What takes a right away also raises `DirectoryVersion`, which every hub looks at each
+second: so a revoked key is refused, and its connections are closed, within a second on every process.
+"""
+
+import time
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.db import transaction
+from django.db.models import F, Q
+from django.db.models.signals import post_delete, post_save
+from django.utils import timezone
+
+from channels_app.conf import conf
+from channels_app.models import (
+    Administrator,
+    ApiKey,
+    Channel,
+    Collaborator,
+    DirectoryVersion,
+    Group,
+    Instance,
+    InstanceUser,
+    Membership,
+)
+
+from .credentials import Credentials
+from .database import in_thread
+from .errors import InvalidKey, NotFound
+from .principals import ANONYMOUS, FULL, Principal
+
+MAX_ENTRIES = 50_000
+TOUCH_INTERVAL = timedelta(minutes=1)  # how fine "last used" is
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceInfo:
+    id: int
+    name: str
+    owner_id: int
+    request_rate: int | None
+    poll_rate: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelInfo:
+    id: int
+    instance_id: int
+    instance_name: str
+    name: str
+    separate_rooms: bool
+    custom_publish: bool
+    group_id: int | None
+    group_permissions: str
+    other_permissions: str
+
+
+class _Memory:
+    """A bounded dictionary whose entries expire. `generation` tells a slow loader that its answer is out of date."""
+
+    def __init__(self) -> None:
+        self._entries: dict[Hashable, tuple[float, Any]] = {}
+        self.generation = 0
+
+    def get(self, key: Hashable) -> tuple[float, Any] | None:
+        entry = self._entries.get(key)
+        return entry if entry is not None and entry[0] > time.monotonic() else None
+
+    def put(self, key: Hashable, value: Any, generation: int) -> None:
+        if generation != self.generation:
+            return
+        if len(self._entries) >= MAX_ENTRIES:
+            self._entries.clear()
+        self._entries[key] = (time.monotonic() + conf.DIRECTORY_TTL, value)
+
+    def clear(self) -> None:
+        self.generation += 1
+        self._entries.clear()
+
+
+_memory = _Memory()
+_used_keys: set[int] = set()  # ids of API keys whose "last used" is to be written
+
+
+def _remembered(key: Hashable, load: Callable[[], Any]) -> Any:
+    entry = _memory.get(key)
+    if entry is None:
+        generation = _memory.generation
+        value = load()
+        _memory.put(key, value, generation)
+        return value
+    return entry[1]
+
+
+# Asking
+
+
+def instance(name: str) -> InstanceInfo:
+    """The instance of that name, in any case. Raises NotFound."""
+    found = _remembered(("instance", name), lambda: _load_instance(name.lower()))
+    if found is None:
+        raise NotFound("instance")
+    return found
+
+
+def channel(of: InstanceInfo, name: str) -> ChannelInfo:
+    """The instance's channel of that name, in any case. Raises NotFound."""
+    found = _remembered(("channel", of.id, name), lambda: _load_channel(of, name.lower()))
+    if found is None:
+        raise NotFound("channel")
+    return found
+
+
+def resolve(credentials: Credentials, of: InstanceInfo | None) -> Principal:
+    """Who brings these credentials to that instance (None: to none in particular).
+
+    Raises InvalidKey for a key that is unknown, or another instance's; NotFound for an administrator without a role in
+    the instance, who must not learn that it exists.
+    """
+    key = ("principal", credentials, of.id if of else 0)
+    found = _remembered(key, lambda: _load_principal(credentials, of))
+    if isinstance(found, type):
+        raise found() if found is InvalidKey else NotFound("instance")
+    return found
+
+
+async def aask(function: Callable[..., Any], *args: Any) -> Any:
+    """`await aask(channel, instance, name)`: any of the three above without blocking the event loop."""
+    return await in_thread(function, *args)
+
+
+# Loading
+
+
+def _is_name(text: str) -> bool:
+    return len(text) <= 64 and text.isascii() and text.replace("-", "").replace("_", "").isalnum()
+
+
+def _load_instance(name: str) -> InstanceInfo | None:
+    if not _is_name(name):
+        return None
+    row = Instance.objects.filter(name=name).values_list("id", "name", "owner_id", "request_rate", "poll_rate").first()
+    return InstanceInfo(*row) if row else None
+
+
+def _load_channel(of: InstanceInfo, name: str) -> ChannelInfo | None:
+    if not _is_name(name):
+        return None
+    row = Channel.objects.filter(instance_id=of.id, name=name).first()
+    return channel_info(row, of.name) if row else None
+
+
+def channel_info(row: Channel, instance_name: str) -> ChannelInfo:
+    """The configuration row as the hot path sees it."""
+    return ChannelInfo(
+        id=row.pk,
+        instance_id=row.instance_id,
+        instance_name=instance_name,
+        name=row.name,
+        separate_rooms=row.type == Channel.Type.SEPARATE_ROOMS,
+        custom_publish=row.custom_publish,
+        group_id=row.group_id,
+        group_permissions=row.group_permissions,
+        other_permissions=row.other_permissions,
+    )
+
+
+def _load_principal(credentials: Credentials, of: InstanceInfo | None) -> Principal | type[Exception]:
+    if not credentials.api_key:
+        return ANONYMOUS
+    if not credentials.is_well_formed:
+        return InvalidKey
+    if credentials.is_account:
+        return _load_administrator(credentials, of)
+    return _load_key_bearer(credentials, of)
+
+
+def _load_administrator(credentials: Credentials, of: InstanceInfo | None) -> Principal | type[Exception]:
+    row = Administrator.objects.filter(key_digest=credentials.api_key, user__is_active=True).first()
+    if row is None:
+        return InvalidKey
+    if of is None:
+        return Principal(administrator_id=row.user_id)
+    if of.owner_id == row.user_id:
+        return Principal(administrator_id=row.user_id, role=FULL)
+    role = Collaborator.objects.filter(instance_id=of.id, user_id=row.user_id).values_list("role", flat=True).first()
+    return Principal(administrator_id=row.user_id, role=role) if role else NotFound
+
+
+def _load_key_bearer(credentials: Credentials, of: InstanceInfo | None) -> Principal | type[Exception]:
+    now = timezone.now()
+    in_overlap = Q(previous_digest=credentials.api_key, previous_expires_at__gt=now)
+    row = ApiKey.objects.filter(Q(digest=credentials.api_key) | in_overlap).first()
+    if row is None or (of is not None and row.instance_id != of.id):
+        return InvalidKey
+    if row.last_used_at is None or now - row.last_used_at > TOUCH_INTERVAL:
+        _used_keys.add(row.pk)
+    user_id, group_ids = _load_user(credentials.user_key, row.instance_id)
+    return Principal(
+        api_key_id=row.pk,
+        instance_id=row.instance_id,
+        ignore_acl=row.ignore_acl,
+        allow_user_create=row.allow_user_create,
+        allow_group_create=row.allow_group_create,
+        allow_anonymous_read=row.allow_anonymous_read,
+        user_id=user_id,
+        group_ids=group_ids,
+    )
+
+
+def _load_user(digest: str, instance_id: int) -> tuple[int, frozenset[int]]:
+    """An unknown user key counts as none: it has no error of its own (wire/syncano.md §3)."""
+    if not digest:
+        return 0, frozenset()
+    user_id = InstanceUser.objects.filter(key_digest=digest, instance_id=instance_id).values_list("id", flat=True).first()
+    if user_id is None:
+        return 0, frozenset()
+    return user_id, frozenset(Membership.objects.filter(user_id=user_id).values_list("group_id", flat=True))
+
+
+# Forgetting
+
+
+def forget() -> None:
+    """Drop everything remembered in this process."""
+    _memory.clear()
+
+
+def version() -> int:
+    """A number that has grown when a right may have been taken away, by any process."""
+    return DirectoryVersion.objects.filter(pk=1).values_list("version", flat=True).first() or 0
+
+
+def write_last_used() -> None:
+    """Store "last used" of the keys seen since the last call: one statement, off the hot path."""
+    seen = [_used_keys.pop() for _ in range(len(_used_keys))]
+    if seen:
+        ApiKey.objects.filter(pk__in=seen).update(last_used_at=timezone.now())
+
+
+def _on_change(*, created: bool = False, **_: Any) -> None:
+    if not created and not DirectoryVersion.objects.filter(pk=1).update(version=F("version") + 1):
+        DirectoryVersion.objects.get_or_create(pk=1, defaults={"version": 1})
+    transaction.on_commit(_announce_change)
+
+
+_listeners: list[Callable[[], None]] = []
+
+
+def on_change(listener: Callable[[], None]) -> None:
+    """Have `listener` called, in the changing thread, after a change here has been committed."""
+    _listeners.append(listener)
+
+
+def _announce_change() -> None:
+    forget()
+    for listener in _listeners:
+        listener()
+
+
+def connect_signals() -> None:
+    """Called once, when the app is ready."""
+    watched = (Administrator, ApiKey, Channel, Collaborator, Group, Instance, InstanceUser, Membership, get_user_model())
+    for model in watched:
+        post_save.connect(_on_change, sender=model, dispatch_uid=f"directory-save-{model.__name__}")
+        post_delete.connect(_on_change, sender=model, dispatch_uid=f"directory-delete-{model.__name__}")

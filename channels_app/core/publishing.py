@@ -1,0 +1,107 @@
+"""The one write path: every publish of every dialect goes through `publish` (or `apublish`) into the log.
+
+    publish → authorize → lane (group commit) → log.append → commit → receipt
+                       └→ log.append directly, inside the caller's transaction, or with group commit off
+"""
+
+import asyncio
+import atexit
+import functools
+import logging
+from collections.abc import Sequence
+from concurrent.futures import Future, TimeoutError as FutureTimeoutError
+
+from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError, connection
+
+from channels_app.conf import conf
+
+from . import log
+from .batcher import Batcher, BatcherClosed, BatcherFull
+from .database import in_thread, with_connection
+from .directory import ChannelInfo
+from .errors import PubSubError, StoreUnavailable
+from .log import Entry, Outcome
+from .permissions import authorize_publish
+from .principals import Principal
+from .types import Draft, Receipt
+
+logger = logging.getLogger(__name__)
+
+
+def publish(principal: Principal, channel: ChannelInfo, draft: Draft) -> Receipt:
+    """Append the draft to the channel's log; returns after the commit.
+
+    Inside an atomic block it joins the caller's transaction instead: the receipt then holds if that commits. Raises
+    PermissionDenied, PublishDisabled, NotFound (channel gone meanwhile), Conflict (idempotency key), StoreFull,
+    StoreUnavailable.
+    """
+    authorize_publish(principal, channel)
+    entry = Entry(channel.id, draft)
+    if connection.in_atomic_block or not conf.GROUP_COMMIT:
+        return _receipt(append_each([entry])[0])
+    try:
+        return _submit(entry).result(conf.PUBLISH_TIMEOUT)
+    except FutureTimeoutError:
+        raise StoreUnavailable from None
+
+
+async def apublish(principal: Principal, channel: ChannelInfo, draft: Draft) -> Receipt:
+    """`publish` for coroutines: waits without a thread."""
+    authorize_publish(principal, channel)
+    entry = Entry(channel.id, draft)
+    if not conf.GROUP_COMMIT:
+        return _receipt((await in_thread(append_each, [entry]))[0])
+    try:
+        return await asyncio.wait_for(asyncio.wrap_future(_submit(entry)), conf.PUBLISH_TIMEOUT)
+    except TimeoutError:
+        raise StoreUnavailable from None
+
+
+def append_each(entries: Sequence[Entry]) -> list[Outcome]:
+    """`log.append` in one transaction; when the database refuses something in it, entry by entry, so that only that fails."""
+    try:
+        return log.append(entries)
+    except (OperationalError, InterfaceError) as error:
+        logger.warning("The log did not take %d messages: %s", len(entries), error)
+        if not connection.in_atomic_block:
+            connection.close()  # it may be broken; the next batch gets a new one
+        return [log.store_error(error)] * len(entries)
+    except (IntegrityError, DatabaseError) as error:
+        if len(entries) == 1:
+            logger.exception("The log refused a message of channel %d", entries[0].channel_id)
+            return [log.store_error(error)]
+        return [outcome for entry in entries for outcome in append_each([entry])]
+
+
+def _receipt(outcome: Outcome) -> Receipt:
+    if isinstance(outcome, PubSubError):
+        raise outcome
+    return outcome
+
+
+def _submit(entry: Entry) -> "Future[Receipt]":
+    lanes = _lanes()
+    try:
+        return lanes[entry.channel_id % len(lanes)].submit(entry)
+    except (BatcherFull, BatcherClosed):
+        raise StoreUnavailable("Too many publishes are waiting. Try again.") from None
+
+
+@functools.cache
+def _lanes() -> list[Batcher[Entry, Receipt]]:
+    """SQLite has one writer whatever we do; PostgreSQL commits several channels' batches side by side."""
+    count = 1 if connection.vendor == "sqlite" else max(1, conf.PUBLISH_LANES)
+    handle = functools.partial(with_connection, append_each)
+    lanes: list[Batcher[Entry, Receipt]] = [
+        Batcher(handle, name=f"publish-lane-{index}", max_waiting=conf.PUBLISH_QUEUE) for index in range(count)
+    ]
+    atexit.register(close_lanes)
+    return lanes
+
+
+def close_lanes(timeout: float = 10.0) -> None:
+    """Commit what waits and end the lanes; the next publish opens new ones."""
+    if _lanes.cache_info().currsize:
+        for lane in _lanes():
+            lane.close(timeout)
+        _lanes.cache_clear()

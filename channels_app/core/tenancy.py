@@ -1,0 +1,176 @@
+"""Every change of configuration: instances, keys, people, channels. The one gate for the API, the admin and commands.
+
+Input checks are the models' own validators: call `clean` (or a serializer that uses the same validators) before.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from django.contrib.auth.hashers import check_password, make_password
+from django.contrib.auth.models import AbstractBaseUser
+from django.db import transaction
+from django.db.models.signals import post_delete
+from django.dispatch import receiver
+from django.utils import timezone
+
+from channels_app.models import (
+    BUILT_IN_CHANNELS,
+    Administrator,
+    ApiKey,
+    Channel,
+    Group,
+    Instance,
+    InstanceUser,
+    Membership,
+)
+
+from . import log
+from .credentials import Secret, new_account_key, new_api_key, new_user_key
+from .errors import Conflict
+
+MAX_GROUPS_PER_USER = 32
+
+# Administrators
+
+
+def administrator_of(user: AbstractBaseUser) -> Administrator:
+    """The account side of a Django user, made at first need (a superuser made on the command line has none yet)."""
+    found = Administrator.objects.filter(user_id=user.pk).first()
+    if found is not None:
+        return found
+    secret = new_account_key()
+    with transaction.atomic():
+        return Administrator.objects.get_or_create(
+            user_id=user.pk,
+            defaults={"key_digest": secret.digest, "key_prefix": secret.prefix, "key_sealed": secret.sealed},
+        )[0]
+
+
+def reset_account_key(administrator: Administrator) -> Secret:
+    secret = new_account_key()
+    administrator.key_digest, administrator.key_prefix, administrator.key_sealed = secret.digest, secret.prefix, secret.sealed
+    administrator.save()
+    return secret
+
+
+# Instances
+
+
+@transaction.atomic
+def create_instance(*, owner: AbstractBaseUser, name: str, **fields: Any) -> Instance:
+    """A new instance with its two built-in channels (wire/syncano.md §4)."""
+    instance = Instance.objects.create(owner=owner, name=name.lower(), **fields)
+    for channel_name in BUILT_IN_CHANNELS:
+        create_channel(
+            instance,
+            name=channel_name,
+            type=Channel.Type.SEPARATE_ROOMS,
+            custom_publish=channel_name == "default",
+        )
+    return instance
+
+
+def rename_instance(instance: Instance, new_name: str) -> None:
+    instance.name = new_name.lower()
+    instance.save(update_fields=["name", "updated_at"])
+
+
+@transaction.atomic
+def delete_instance(instance: Instance) -> None:
+    """Gone for every reader when this commits; the messages' rows go in batches afterwards."""
+    instance.delete()
+
+
+# Channels
+
+
+@transaction.atomic
+def create_channel(instance: Instance, *, name: str, **fields: Any) -> Channel:
+    """A new channel, empty, whose first message will have id 1, under an epoch that no channel had before."""
+    channel = Channel.objects.create(instance=instance, name=name.lower(), **fields)
+    log.open_channel(channel.pk)
+    return channel
+
+
+@transaction.atomic
+def delete_channel(channel: Channel) -> None:
+    """Gone for every reader when this commits; the messages' rows go in batches afterwards. Raises Conflict for a built-in one."""
+    if channel.built_in:
+        raise Conflict(f"Channel '{channel.name}' belongs to the instance and cannot be deleted.")
+    channel.delete()
+
+
+@receiver(post_delete, sender=Channel)
+def _drop_from_log(instance: Channel, **_: Any) -> None:
+    """However a channel goes (by itself, with its instance, with its owner): its log goes in the same transaction."""
+    log.drop_channel(instance.pk)
+
+
+# API keys
+
+
+def create_api_key(instance: Instance, **fields: Any) -> tuple[ApiKey, Secret]:
+    """A new key, and its secret, which can be shown now and never again."""
+    secret = new_api_key()
+    return ApiKey.objects.create(instance=instance, digest=secret.digest, prefix=secret.prefix, **fields), secret
+
+
+def rotate_api_key(key: ApiKey, *, overlap: timedelta = timedelta(0)) -> Secret:
+    """Give the key a new secret. The old one works for `overlap` longer; an even older one stops at once."""
+    secret = new_api_key()
+    key.previous_digest = key.digest if overlap else None
+    key.previous_expires_at = timezone.now() + overlap if overlap else None
+    key.digest, key.prefix = secret.digest, secret.prefix
+    key.save()
+    return secret
+
+
+def revoke_api_key(key: ApiKey) -> None:
+    """Its requests are refused and its connections closed within a second, on every process."""
+    key.delete()
+
+
+# Users and groups
+
+
+def create_user(instance: Instance, *, username: str, password: str, profile: Mapping[str, Any] | None = None) -> InstanceUser:
+    secret = new_user_key()
+    return InstanceUser.objects.create(
+        instance=instance,
+        username=username.lower(),
+        password=make_password(password),
+        profile=dict(profile or {}),
+        key_digest=secret.digest,
+        key_prefix=secret.prefix,
+        key_sealed=secret.sealed,
+    )
+
+
+def set_password(user: InstanceUser, password: str) -> None:
+    user.password = make_password(password)
+    user.save(update_fields=["password", "updated_at"])
+
+
+def password_matches(user: InstanceUser, password: str) -> bool:
+    return check_password(password, user.password)
+
+
+def reset_user_key(user: InstanceUser) -> Secret:
+    secret = new_user_key()
+    user.key_digest, user.key_prefix, user.key_sealed = secret.digest, secret.prefix, secret.sealed
+    user.save()
+    return secret
+
+
+@transaction.atomic
+def add_to_group(user: InstanceUser, group: Group) -> Membership:
+    """Raises Conflict when the user is in it already, or in as many groups as a user may be."""
+    InstanceUser.objects.select_for_update().get(pk=user.pk)  # two at once must not both be the 32nd
+    groups = set(Membership.objects.filter(user=user).values_list("group_id", flat=True))
+    if group.pk in groups:
+        raise Conflict("User is already a part of that group.")
+    if len(groups) >= MAX_GROUPS_PER_USER:
+        raise Conflict(f"A user can be in at most {MAX_GROUPS_PER_USER} groups.")
+    return Membership.objects.create(user=user, group=group)
+

@@ -1,0 +1,54 @@
+"""What a dialect is to the rest of the server. Adding one: `dialects/README.md`."""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.urls import URLPattern
+from django.utils.module_loading import import_string
+
+Headers = list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True)
+class Response:
+    """A whole HTTP answer, free of any framework."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """One outside protocol: where it lives, and how its parts are found.
+
+    `prefixes`: the path prefixes that are its own. `urlconf`: the module of its Django routes. `routing`: the dotted path
+    of a function returning its ASGI routes (live delivery), tried before Django. `max_body`: bytes a request body may
+    have. `too_large`: the answer to a longer one, given before it is read.
+    """
+
+    name: str
+    prefixes: tuple[str, ...]
+    urlconf: str
+    routing: str
+    max_body: Callable[[], int]
+    too_large: Callable[[dict[str, Any], int], Response]
+
+    def owns(self, path: str) -> bool:
+        return path.startswith(self.prefixes)
+
+    def routes(self) -> Sequence[URLPattern]:
+        """ASGI routes in the form of Django URL patterns whose callbacks are ASGI applications."""
+        return import_string(self.routing)()
+
+
+@functools.cache
+def dialects() -> tuple[Dialect, ...]:
+    return tuple(import_string(path) for path in settings.PUBSUB_DIALECTS)
+
+
+def dialect_of_path(path: str) -> Dialect | None:
+    return next((dialect for dialect in dialects() if dialect.owns(path)), None)

@@ -1,0 +1,56 @@
+"""Channels: named configurations inside an instance. Their messages and counters are in `models.log`."""
+
+from django.db import models
+
+from .tenancy import Group, Instance
+from .validators import validate_channel_name
+
+BUILT_IN_CHANNELS = ("default", "eventlog")
+
+
+class Channel(models.Model):
+    """A named place to publish to: type, permissions, retention."""
+
+    class Type(models.TextChoices):
+        DEFAULT = "default"
+        SEPARATE_ROOMS = "separate_rooms"
+
+    class Permission(models.TextChoices):
+        NONE = "none"
+        SUBSCRIBE = "subscribe"
+        PUBLISH = "publish"
+
+    instance = models.ForeignKey(Instance, models.CASCADE, related_name="channels")
+    name = models.CharField(max_length=64, validators=[validate_channel_name])
+    description = models.TextField(blank=True, default="")
+    type = models.CharField(max_length=14, choices=Type, default=Type.DEFAULT)
+    group = models.ForeignKey(Group, models.SET_NULL, null=True, blank=True, related_name="channels")
+    group_permissions = models.CharField(max_length=9, choices=Permission, default=Permission.NONE)
+    other_permissions = models.CharField(max_length=9, choices=Permission, default=Permission.NONE)
+    custom_publish = models.BooleanField(default=False, help_text="Clients may publish to it.")
+    retention_age = models.PositiveBigIntegerField(
+        null=True, blank=True, help_text="Seconds a message is kept. Empty: the instance's default. 0: for ever."
+    )
+    retention_count = models.PositiveBigIntegerField(
+        null=True, blank=True, help_text="Messages kept. Empty: the instance's default. 0: no limit."
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["instance", "name"],
+                name="channel_name_unique_in_instance",
+                violation_error_message="This field must be unique.",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def built_in(self) -> bool:
+        """Made with the instance, and gone only with it."""
+        return self.name in BUILT_IN_CHANNELS

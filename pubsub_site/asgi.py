@@ -1,0 +1,12 @@
+"""The ASGI application: `channels_app.server.application` in front of Django."""
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pubsub_site.settings")
+django_application = get_asgi_application()
+
+from channels_app.server.application import build  # noqa: E402  (needs Django set up)
+
+application = build(django_application)
