@@ -1,0 +1,127 @@
+"""`manage.py quickstart`: something to play with, made once."""
+
+import json
+import os
+import secrets
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import IntegrityError, transaction
+
+from channels_app.core import credentials, tenancy
+from channels_app.management.database import require_migrated
+from channels_app.models import ApiKey, Channel, Instance
+
+ADMINISTRATOR = "admin"
+CHANNEL = "lobby"
+KEY_DESCRIPTION = "quickstart"
+
+
+@dataclass(frozen=True)
+class Made:
+    """`password` and `api_key` are "" when they existed already: neither can be shown a second time."""
+
+    instance: str
+    administrator: str
+    password: str
+    account_key: str
+    api_key: str
+
+
+class Command(BaseCommand):
+    help = (
+        f"Make an administrator ({ADMINISTRATOR!r}), an instance with a channel ({CHANNEL!r}) and an API key that may do "
+        "everything in it, and print how to publish, listen and read history. What exists already is used as it is. Secrets "
+        "are shown once, when they are made. A lost password: manage.py changepassword; a lost key: make another in the admin."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--instance", default="demo-instance", metavar="NAME", help="default: demo-instance")
+        parser.add_argument(
+            "--base-url",
+            default=f"http://127.0.0.1:{os.environ.get('PORT') or 8000}",
+            metavar="URL",
+            help="where clients reach the server; default: http://127.0.0.1:$PORT, or port 8000",
+        )
+        parser.add_argument(
+            "--json",
+            action="store_true",
+            help="print one JSON object for programs, with a new API key each time, and nothing else",
+        )
+
+    def handle(self, *, instance: str, base_url: str, json: bool, **_: Any) -> None:
+        require_migrated()
+        try:
+            made = make(instance.lower(), always_new_key=json)
+        except ValidationError as error:
+            raise CommandError(f"--instance {instance}: {' '.join(error.messages)}") from None
+        except IntegrityError:
+            raise CommandError("Another quickstart ran at the same moment. Run it again.") from None
+        base_url = base_url.rstrip("/")
+        if json and made.password:
+            self.stderr.write(f"Administrator {made.administrator!r} was made, with the password {made.password}")
+        self.stdout.write(as_json(made, base_url) if json else as_text(made, base_url))
+
+
+@transaction.atomic
+def make(name: str, *, always_new_key: bool) -> Made:
+    """Raises ValidationError for a name that no instance may have."""
+    instance = Instance.objects.select_related("owner").filter(name=name).first()
+    password = ""
+    if instance is None:
+        owner, password = _administrator()
+        Instance(name=name, owner=owner).full_clean()
+        instance = tenancy.create_instance(owner=owner, name=name)
+    if not Channel.objects.filter(instance=instance, name=CHANNEL).exists():
+        tenancy.create_channel(instance, name=CHANNEL, custom_publish=True)
+    return Made(
+        instance=instance.name,
+        administrator=instance.owner.get_username(),
+        password=password,
+        account_key=credentials.unseal(tenancy.administrator_of(instance.owner).key_sealed),
+        api_key=_api_key(instance, always_new=always_new_key),
+    )
+
+
+def _administrator() -> tuple[Any, str]:
+    """The user, and its password if it was made just now."""
+    users = get_user_model()._default_manager
+    found = users.filter(username=ADMINISTRATOR).first()
+    if found is not None:
+        return found, ""
+    password = secrets.token_urlsafe(12)
+    return users.create_superuser(ADMINISTRATOR, f"{ADMINISTRATOR}@localhost", password), password
+
+
+def _api_key(instance: Instance, *, always_new: bool) -> str:
+    if not always_new and ApiKey.objects.filter(instance=instance, description=KEY_DESCRIPTION).exists():
+        return ""
+    return tenancy.create_api_key(instance, description=KEY_DESCRIPTION, ignore_acl=True)[1].text
+
+
+def as_json(made: Made, base_url: str) -> str:
+    return json.dumps(
+        {"instance": made.instance, "account_key": made.account_key, "api_key": made.api_key, "base_url": base_url}
+    )
+
+
+def as_text(made: Made, base_url: str) -> str:
+    channel = f"{base_url}/v1.1/instances/{made.instance}/channels/{CHANNEL}"
+    key = made.api_key or made.account_key
+    return f"""
+Admin        {base_url}/admin/
+             user {made.administrator}, password {made.password or "shown when it was made (lost? manage.py changepassword)"}
+Instance     {made.instance}
+API key      {made.api_key or "made before, and shown then; the lines below use the account key"}
+API docs     {base_url}/api/docs/
+
+Listen for the next message (in another terminal):
+  curl -H 'X-API-KEY: {key}' '{channel}/poll/'
+Publish one:
+  curl -H 'X-API-KEY: {key}' -H 'Content-Type: application/json' -d '{{"payload": {{"text": "Hello"}}}}' '{channel}/publish/'
+Read history:
+  curl -H 'X-API-KEY: {key}' '{channel}/history/'
+"""
