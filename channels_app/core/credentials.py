@@ -90,5 +90,7 @@ def unseal(sealed: str) -> str:
 
 
 def _fernet() -> MultiFernet:
-    keys = conf.SEAL_KEYS or [base64.urlsafe_b64encode(hashlib.sha256(b"seal:" + settings.SECRET_KEY.encode()).digest()).decode()]
+    keys = conf.SEAL_KEYS or [
+        base64.urlsafe_b64encode(hashlib.sha256(b"seal:" + settings.SECRET_KEY.encode()).digest()).decode()
+    ]
     return MultiFernet([Fernet(key) for key in keys])

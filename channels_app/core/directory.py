@@ -31,7 +31,6 @@ from channels_app.models import (
 )
 
 from .credentials import Credentials
-from .database import in_thread
 from .errors import InvalidKey, NotFound
 from .principals import ANONYMOUS, FULL, Principal
 
@@ -130,9 +129,13 @@ def resolve(credentials: Credentials, of: InstanceInfo | None) -> Principal:
     return found
 
 
-async def aask(function: Callable[..., Any], *args: Any) -> Any:
-    """`await aask(channel, instance, name)`: any of the three above without blocking the event loop."""
-    return await in_thread(function, *args)
+def again(channel: ChannelInfo) -> tuple[InstanceInfo, ChannelInfo]:
+    """The same channel and its instance as they are now, whatever they are called now. Raises NotFound."""
+    key = ("again", channel.id)
+    found = _remembered(key, lambda: Channel.objects.filter(pk=channel.id).select_related("instance").first())
+    if found is None:
+        raise NotFound("channel")
+    return _instance_info(found.instance), channel_info(found, found.instance.name)
 
 
 # Loading
@@ -145,8 +148,12 @@ def _is_name(text: str) -> bool:
 def _load_instance(name: str) -> InstanceInfo | None:
     if not _is_name(name):
         return None
-    row = Instance.objects.filter(name=name).values_list("id", "name", "owner_id", "request_rate", "poll_rate").first()
-    return InstanceInfo(*row) if row else None
+    row = Instance.objects.filter(name=name).first()
+    return _instance_info(row) if row else None
+
+
+def _instance_info(row: Instance) -> InstanceInfo:
+    return InstanceInfo(row.pk, row.name, row.owner_id, row.request_rate, row.poll_rate)
 
 
 def _load_channel(of: InstanceInfo, name: str) -> ChannelInfo | None:

@@ -12,7 +12,6 @@ Functions here run in the caller's thread and join the caller's transaction. SQL
 the ORM's objects cost more than the database does.
 """
 
-import functools
 import hashlib
 import secrets
 import time
@@ -23,7 +22,8 @@ from typing import Any
 from django.db import DatabaseError, connection, transaction
 
 from channels_app.conf import conf
-from channels_app.models.log import Counter, IdempotencyKey, Message as MessageRow, Purge, RoomHead
+from channels_app.models.log import Counter, IdempotencyKey, Lease, Purge, RoomHead
+from channels_app.models.log import Message as MessageRow
 
 from . import notifier
 from .errors import Conflict, NotFound, PubSubError, StoreFull, StoreUnavailable
@@ -97,7 +97,7 @@ def append(entries: Sequence[Entry]) -> list[Outcome]:
                 hints.append(hint)
         if hints:
             # robust: the messages are stored by then; a hint that fails costs the safety poll, never the publish.
-            transaction.on_commit(functools.partial(notifier.announce, hints), robust=True)
+            transaction.on_commit(lambda: notifier.announce(hints), robust=True)
     return outcomes
 
 
@@ -154,7 +154,10 @@ def _append_to_channel(cursor: Any, channel_id: int, drafts: Sequence[Draft]) ->
 def _insert(cursor: Any, channel_id: int, messages: Iterable[Message], heads: dict[str, int]) -> None:
     cursor.executemany(
         INSERT_MESSAGE,
-        [(m.channel_id, m.id, m.previous_id, m.room, m.created_at, m.action, m.author, m.metadata, m.payload) for m in messages],
+        [
+            (m.channel_id, m.id, m.previous_id, m.room, m.created_at, m.action, m.author, m.metadata, m.payload)
+            for m in messages
+        ],
     )
     named = [(channel_id, room, id_) for room, id_ in heads.items() if room]
     if named:
@@ -279,7 +282,8 @@ def heads(keys: Iterable[tuple[int, str | None]]) -> dict[tuple[int, str | None]
     for channel_id, room in wanted:
         if channel_id in counters:
             epoch, last_id, trimmed_id = counters[channel_id]
-            answer[channel_id, room] = Head(epoch, room_heads.get((channel_id, room), 0) if room else last_id, trimmed_id)
+            room_last_id = room_heads.get((channel_id, room), 0) if room else last_id
+            answer[channel_id, room] = Head(epoch, room_last_id, last_id, trimmed_id)
     return answer
 
 
@@ -300,7 +304,95 @@ def drop_channel(channel_id: int) -> None:
     """Take the counter away: from the commit on nothing can be published, and the rows wait for `retention`."""
     Counter.objects.filter(channel_id=channel_id).delete()
     Purge.objects.get_or_create(channel_id=channel_id)
-    transaction.on_commit(functools.partial(notifier.announce_deleted, channel_id), robust=True)
+    transaction.on_commit(lambda: notifier.announce_deleted(channel_id), robust=True)
+
+
+# Retention (which decides what goes; `core.retention`)
+
+
+def trim(channel_id: int, *, older_than: int | None, keep: int | None, limit: int) -> int:
+    """Remove up to `limit` messages from the front: those made before `older_than` (microseconds), or beyond the newest `keep`.
+
+    Returns how many went. It looks first, without a lock, and takes the counter's lock last: publishes hardly notice.
+    """
+    counter = Counter.objects.filter(channel_id=channel_id).first()
+    if counter is None:
+        return 0
+    through = _trimmable(counter, older_than, counter.last_id - keep if keep is not None else 0, limit)
+    if not through:
+        return 0
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"DELETE FROM {MESSAGE} WHERE channel_id = %s AND id <= %s", [channel_id, through])
+        removed: int = cursor.rowcount
+        Counter.objects.filter(channel_id=channel_id, trimmed_id__lt=through).update(trimmed_id=through)
+    return removed
+
+
+def _trimmable(counter: Counter, older_than: int | None, surplus_through: int, limit: int) -> int:
+    """The newest id of the run, from the front, that may go; 0 when the oldest message may stay."""
+    through = 0
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT id, created_at FROM {MESSAGE} WHERE channel_id = %s AND id > %s ORDER BY id LIMIT %s",
+            [counter.channel_id, counter.trimmed_id, limit],
+        )
+        for id_, created_at in cursor.fetchall():
+            if id_ > surplus_through and (older_than is None or created_at >= older_than):
+                break
+            through = id_
+    return through
+
+
+def dropped_channels() -> list[int]:
+    """The deleted channels whose rows still have to go."""
+    return list(Purge.objects.values_list("channel_id", flat=True))
+
+
+def purge(channel_id: int, *, limit: int) -> int:
+    """Remove up to `limit` rows of a deleted channel; returns how many went, 0 when none were left."""
+    for table, column in ((MESSAGE, "id"), (ROOM_HEAD, "room"), (IDEMPOTENCY_KEY, "digest")):
+        removed = _delete_front(table, column, channel_id, limit)
+        if removed:
+            return removed
+    Purge.objects.filter(channel_id=channel_id).delete()
+    return 0
+
+
+def _delete_front(table: str, column: str, channel_id: int, limit: int) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT MAX({column}) FROM"
+            f" (SELECT {column} FROM {table} WHERE channel_id = %s ORDER BY {column} LIMIT %s) AS front",
+            [channel_id, limit],
+        )
+        (through,) = cursor.fetchone()
+        if through is None:
+            return 0
+        cursor.execute(f"DELETE FROM {table} WHERE channel_id = %s AND {column} <= %s", [channel_id, through])
+        removed: int = cursor.rowcount
+        return removed
+
+
+def expire_idempotency_keys(*, limit: int) -> int:
+    """Forget up to `limit` keys that are older than `conf.IDEMPOTENCY_TTL`; returns how many went."""
+    cutoff = now_us() - conf.IDEMPOTENCY_TTL * 1_000_000
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT MAX(created_at), COUNT(*) FROM"
+            f" (SELECT created_at FROM {IDEMPOTENCY_KEY} WHERE created_at < %s ORDER BY created_at LIMIT %s) AS front",
+            [cutoff, limit],
+        )
+        through, count = cursor.fetchone()
+        if count:
+            cursor.execute(f"DELETE FROM {IDEMPOTENCY_KEY} WHERE created_at <= %s", [through])
+        return int(count)
+
+
+def take_lease(name: str, seconds: float) -> bool:
+    """Whether this process may do that piece of housekeeping now; for `seconds` no other may."""
+    now = now_us()
+    Lease.objects.get_or_create(name=name)
+    return Lease.objects.filter(name=name, until__lte=now).update(until=now + int(seconds * 1_000_000)) == 1
 
 
 # Errors

@@ -203,9 +203,7 @@ def _group(channel_id: int) -> str:
 
 
 def _encode(hint: StreamAdvanced) -> dict[str, Any]:
-    messages = [
-        [m.id, m.previous_id, m.room, m.created_at, m.action, m.author, m.metadata, m.payload] for m in hint.messages
-    ]
+    messages = [[m.id, m.previous_id, m.room, m.created_at, m.action, m.author, m.metadata, m.payload] for m in hint.messages]
     return {
         "type": "pubsub.advanced",
         "process": PROCESS,

@@ -1,7 +1,7 @@
 """The one write path: every publish of every dialect goes through `publish` (or `apublish`) into the log.
 
-    publish → authorize → lane (group commit) → log.append → commit → receipt
-                       └→ log.append directly, inside the caller's transaction, or with group commit off
+publish → authorize → lane (group commit) → log.append → commit → receipt
+                   └→ log.append directly, inside the caller's transaction, or with group commit off
 """
 
 import asyncio
@@ -9,7 +9,8 @@ import atexit
 import functools
 import logging
 from collections.abc import Sequence
-from concurrent.futures import Future, TimeoutError as FutureTimeoutError
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 
 from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError, connection
 

@@ -173,4 +173,3 @@ def add_to_group(user: InstanceUser, group: Group) -> Membership:
     if len(groups) >= MAX_GROUPS_PER_USER:
         raise Conflict(f"A user can be in at most {MAX_GROUPS_PER_USER} groups.")
     return Membership.objects.create(user=user, group=group)
-

@@ -39,7 +39,7 @@ class Message:
     metadata: str
     payload: str
     # What dialects made of it, by encoder: one encoding serves every subscriber of a dialect.
-    encodings: dict[Any, bytes] = field(default_factory=dict, compare=False, repr=False)
+    encodings: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def size(self) -> int:
@@ -57,10 +57,11 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Where a channel (or one room of it) stands: its newest id, and up to which id the channel was trimmed."""
+    """Where a room stands: its newest id, the newest of its whole channel, and up to which id the channel was trimmed."""
 
     epoch: str
     last_id: int
+    top_id: int
     trimmed_id: int
 
 
@@ -96,7 +97,10 @@ class GapReason(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """The explicit notice that messages `from_id`..`to_id` (inclusive) of a reader's room cannot be delivered any more."""
+    """The explicit notice that messages of a reader's room with ids in `from_id`..`to_id` (inclusive) are gone.
+
+    With reason EPOCH both ids are 0: no id from before says anything about the ids that follow.
+    """
 
     from_id: int
     to_id: int

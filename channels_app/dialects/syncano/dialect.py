@@ -1,22 +1,17 @@
 """Syncano v1.1 as the server's registry sees it (wire/syncano.md)."""
 
-import json
 from typing import Any
 
 from channels_app.conf import conf
 from channels_app.dialects.base import Dialect, Response
+from channels_app.dialects.live import headers_of, json_response
 
 
 def too_large(scope: dict[str, Any], limit: int) -> Response:
-    body = json.dumps({"detail": f"Request size limit exceeded ({limit})."}).encode()
-    headers = [
-        (b"content-type", b"application/json; charset=utf-8"),
-        (b"content-length", str(len(body)).encode()),
-        (b"connection", b"close"),  # the body is not read: the connection cannot carry another request
-    ]
-    if any(name == b"origin" for name, _ in scope["headers"]):
-        headers.append((b"access-control-allow-origin", b"*"))
-    return Response(413, headers, body)
+    headers = {"Connection": "close"}  # the body is not read: the connection cannot carry another request
+    if "origin" in headers_of(scope):
+        headers["Access-Control-Allow-Origin"] = "*"
+    return json_response(413, {"detail": f"Request size limit exceeded ({limit})."}, headers)
 
 
 SYNCANO = Dialect(

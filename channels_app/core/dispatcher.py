@@ -1,0 +1,129 @@
+"""One watched room of one channel in a hub: keeps order, fills gaps, fans out.
+
+Its position is the newest id it has handed to its subscribers. Whatever hints say, and in whatever order, it goes forward
+only by messages that continue the position, or by reading the log after it; so each subscriber is offered every message
+once and in order. All methods belong to the hub's event loop; `advance` never waits.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from django.db import DatabaseError
+
+from . import recovery
+from .database import in_thread
+from .errors import NotFound
+from .recovery import Event
+from .subscriber import Subscriber, read_page
+from .types import CHANNEL_DELETED, CloseReason, Gap, GapReason, Head, Message
+
+logger = logging.getLogger(__name__)
+
+FILL_PAGE = 500
+
+
+class Dispatcher:
+    def __init__(self, channel_id: int, room: str | None, loop: asyncio.AbstractEventLoop) -> None:
+        self.channel_id = channel_id
+        self.room = room
+        self.subscribers: set[Subscriber] = set()
+        self.idle_since = loop.time()
+        self._loop = loop
+        self._epoch = ""
+        self._position: int | None = None  # None: nobody has told where the log stands
+        self._target = 0  # the newest id anybody has told of
+        self._filling: asyncio.Task[None] | None = None
+
+    def attach(self, subscriber: Subscriber) -> None:
+        self.subscribers.add(subscriber)
+
+    def detach(self, subscriber: Subscriber) -> None:
+        self.subscribers.discard(subscriber)
+        if not self.subscribers:
+            self.idle_since = self._loop.time()
+            self._position = None  # nobody is owed anything: the next one starts from the log
+
+    def start(self, head: Head) -> None:
+        """Tell where the log stands; ignored when that is known already."""
+        if self._position is None:
+            self._epoch = head.epoch
+            self._position = head.last_id
+            self._fill_if_behind()
+
+    def advance(self, epoch: str, last_id: int, messages: Sequence[Message] = ()) -> bool:
+        """The log has grown: `last_id` is the room's newest, `messages` some of the new ones, oldest first.
+
+        Returns whether that was news, which to the safety poll means that a hint was lost.
+        """
+        if self._position is None:
+            self._target = max(self._target, last_id)
+            return False
+        if epoch != self._epoch:
+            self._restart(epoch, last_id)
+            return True
+        known = max(self._target, self._position)
+        self._target = max(self._target, last_id)
+        if self._filling is None:
+            self._take(messages)
+            self._fill_if_behind()
+        return last_id > known
+
+    def close(self, reason: CloseReason) -> None:
+        for subscriber in self.subscribers:
+            subscriber.close(reason)
+
+    def _take(self, messages: Sequence[Message]) -> None:
+        """Hand on those of the messages that continue the position."""
+        assert self._position is not None
+        events: list[Event] = []
+        for message in messages:
+            if message.id <= self._position:
+                continue  # a repeat
+            if recovery.previous_id(message, self.room) > self._position:
+                break  # something before it has not arrived: the log has it
+            self._position = message.id
+            events.append(message)
+        self._fan_out(events)
+
+    def _fan_out(self, events: Sequence[Event]) -> None:
+        if events:
+            size = sum(event.size for event in events if isinstance(event, Message))
+            for subscriber in self.subscribers:
+                subscriber.offer(events, size)
+
+    def _restart(self, epoch: str, last_id: int) -> None:
+        """The log was replaced under us (a backup was restored): go on from its end, and say so."""
+        self._epoch, self._position, self._target = epoch, last_id, last_id
+        self._fan_out([Gap(0, 0, GapReason.EPOCH)])
+
+    def _fill_if_behind(self) -> None:
+        if self._position is not None and self._position < self._target and self._filling is None and self.subscribers:
+            self._filling = self._loop.create_task(self._fill())
+
+    async def _fill(self) -> None:
+        """Read from the log until nothing that anybody told of is missing."""
+        try:
+            while self._position is not None and self._position < self._target:
+                await self._fill_page(self._position)
+        except NotFound:
+            self.close(CHANNEL_DELETED)
+        except DatabaseError as error:
+            logger.warning("Channel %d waits for the log: %s", self.channel_id, error)  # the safety poll tries again
+        finally:
+            self._filling = None
+
+    async def _fill_page(self, position: int) -> None:
+        head, messages = await in_thread(read_page, self.channel_id, self.room, position, FILL_PAGE)
+        if self._position != position or head.epoch != self._epoch:
+            if self._position is not None and head.epoch != self._epoch:
+                self._restart(head.epoch, head.last_id)
+            return
+        events: list[Event] = list(messages)
+        if gap := recovery.missing(position, messages, head, self.room):
+            events.insert(0, gap)
+        if events:
+            self._position = recovery.last_id(events[-1])
+            self._fan_out(events)
+        else:
+            self._target = position  # somebody told of an id that the log does not have

@@ -1,0 +1,258 @@
+"""This process's registry of live subscribers, one per event loop. `subscribe` is how every transport joins.
+
+Joining, in this order, so that nothing falls between: attach to the dispatcher and buffer → be in the channel's group of the
+channel layer → read the log after the position → merge → live (DESIGN.md §5).
+
+While something is watched, the hub looks once a second at the counters (the safety poll: hints may be lost) and at the
+directory's version (rights may have been taken away by another process).
+"""
+
+import asyncio
+import logging
+import random
+import weakref
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+from django.db import DatabaseError
+
+from channels_app.conf import conf
+
+from . import directory, log, notifier, recovery
+from .database import in_thread
+from .dispatcher import Dispatcher
+from .errors import PubSubError
+from .permissions import Action, authorize
+from .subscriber import PAGE, Access, Subscriber
+from .types import ALL_ROOMS, CHANNEL_DELETED, RESTARTING, REVOKED, Head, Message, Position, StreamAdvanced
+
+logger = logging.getLogger(__name__)
+
+IDLE_SECONDS = 10.0  # a dispatcher outlives its last subscriber by this: a long poll comes back within it
+
+
+@asynccontextmanager
+async def subscribe(
+    channel_id: int, room: str | None, *, after: Position | None = None, access: Access | None = None
+) -> AsyncIterator[Subscriber]:
+    """A subscriber of the room (ALL_ROOMS: of the whole channel), from `after` on; without it from now on.
+
+    `access` is asked again when rights change; without it nobody asks. Raises NotFound when the channel is gone.
+    """
+    hub = current()
+    subscriber = Subscriber(channel_id, room, access)
+    await hub.attach(subscriber, after)
+    try:
+        yield subscriber
+    finally:
+        hub.detach(subscriber)
+
+
+class Hub:
+    """Use `subscribe`. Apart from the three methods of `notifier.Receiver`, all belong to its event loop."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.draining = False
+        self._dispatchers: dict[int, dict[str | None, Dispatcher]] = {}  # by channel, by room
+        self._subscribers: set[Subscriber] = set()
+        self._inbox = notifier.Inbox(self)
+        self._ticking: asyncio.Task[None] | None = None
+        self._version: int | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        notifier.register(self)
+
+    # Told from any thread (notifier.Receiver)
+
+    def advanced(self, hint: StreamAdvanced) -> None:
+        self.loop.call_soon_threadsafe(self._advanced, hint)
+
+    def deleted(self, channel_id: int) -> None:
+        self.loop.call_soon_threadsafe(self._deleted, channel_id)
+
+    def rights_changed(self) -> None:
+        self.loop.call_soon_threadsafe(lambda: self._start(self._check_rights()))
+
+    # Joining and leaving
+
+    async def attach(self, subscriber: Subscriber, after: Position | None) -> None:
+        dispatcher = self._dispatcher(subscriber.channel_id, subscriber.room)
+        subscriber.start_buffering()
+        dispatcher.attach(subscriber)
+        self._subscribers.add(subscriber)
+        self._keep_ticking()
+        try:
+            await self._inbox.watch(subscriber.channel_id)
+            head, messages = await in_thread(_read_start, subscriber.channel_id, subscriber.room, after)
+            dispatcher.start(head)
+            subscriber.join(after, head, messages)
+            if self.draining:
+                subscriber.close(RESTARTING)
+        except BaseException:
+            self.detach(subscriber)
+            raise
+
+    def detach(self, subscriber: Subscriber) -> None:
+        self._subscribers.discard(subscriber)
+        self._dispatcher(subscriber.channel_id, subscriber.room).detach(subscriber)
+
+    @property
+    def subscribers(self) -> frozenset[Subscriber]:
+        return frozenset(self._subscribers)
+
+    def _dispatcher(self, channel_id: int, room: str | None) -> Dispatcher:
+        rooms = self._dispatchers.setdefault(channel_id, {})
+        if room not in rooms:
+            rooms[room] = Dispatcher(channel_id, room, self.loop)
+        return rooms[room]
+
+    # Hints
+
+    def _advanced(self, hint: StreamAdvanced) -> None:
+        rooms = self._dispatchers.get(hint.channel_id)
+        if not rooms:
+            return
+        for room, last_id in hint.heads.items():
+            if room in rooms:
+                rooms[room].advance(hint.epoch, last_id, [m for m in hint.messages if m.room == room])
+        if ALL_ROOMS in rooms:
+            rooms[ALL_ROOMS].advance(hint.epoch, hint.last_id, hint.messages)
+
+    def _deleted(self, channel_id: int) -> None:
+        for dispatcher in self._dispatchers.pop(channel_id, {}).values():
+            dispatcher.close(CHANNEL_DELETED)
+
+    # Once a second
+
+    def _keep_ticking(self) -> None:
+        if self._ticking is None or self._ticking.done():
+            self._ticking = self.loop.create_task(self._tick_while_watched())
+
+    async def _tick_while_watched(self) -> None:
+        while self._dispatchers:
+            # Jitter: processes that started together must not ask together.
+            await asyncio.sleep(conf.SAFETY_POLL * random.uniform(0.8, 1.0))  # noqa: S311
+            try:
+                await self._poll_heads()
+                await self._check_version()
+            except DatabaseError as error:
+                logger.warning("The safety poll waits for the log: %s", error)
+            await self._reap_idle()
+        await self._inbox.close()
+
+    async def _poll_heads(self) -> None:
+        keys = [(d.channel_id, d.room) for d in self._all_dispatchers() if d.subscribers]
+        if not keys:
+            return
+        heads = await in_thread(log.heads, keys)
+        for channel_id, room in keys:
+            dispatcher = self._dispatchers.get(channel_id, {}).get(room)
+            if dispatcher is None:
+                continue
+            head = heads.get((channel_id, room))
+            if head is None:
+                self._deleted(channel_id)
+            elif dispatcher.advance(head.epoch, head.last_id):
+                # The hint was lost, perhaps with the group's memory of us: join it again.
+                await self._inbox.watch(channel_id)
+
+    async def _reap_idle(self) -> None:
+        now = self.loop.time()
+        idle = [d for d in self._all_dispatchers() if not d.subscribers and now - d.idle_since > IDLE_SECONDS]
+        for dispatcher in idle:
+            # No await between this look and the removal: a subscriber that comes now finds it, or makes a new one.
+            rooms = self._dispatchers.get(dispatcher.channel_id, {})
+            if dispatcher.subscribers or rooms.get(dispatcher.room) is not dispatcher:
+                continue
+            del rooms[dispatcher.room]
+            if not rooms:
+                del self._dispatchers[dispatcher.channel_id]
+                # A subscriber that joins while we leave may lose its hints: the safety poll joins the group again.
+                await self._inbox.unwatch(dispatcher.channel_id)
+
+    def _all_dispatchers(self) -> list[Dispatcher]:
+        return [dispatcher for rooms in self._dispatchers.values() for dispatcher in rooms.values()]
+
+    # Rights
+
+    async def _check_version(self) -> None:
+        version = await in_thread(directory.version)
+        if self._version is not None and version != self._version:
+            directory.forget()
+            await self._check_rights()
+        self._version = version
+
+    async def _check_rights(self) -> None:
+        """Close the subscribers that may not read any more. Asks once for all that share a key and a channel."""
+        accesses = {subscriber.access for subscriber in self._subscribers if subscriber.access}
+        if not accesses:
+            return
+        lost = await in_thread(_lost, accesses)
+        for subscriber in self._subscribers:
+            if subscriber.access in lost:
+                subscriber.close(REVOKED)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # The end
+
+    async def drain(self, seconds: float) -> None:
+        """End every subscriber, in random order, spread over the window, so that they do not all come back at once."""
+        self.draining = True
+        waiting = list(self._subscribers)
+        random.shuffle(waiting)
+        for subscriber in waiting:
+            subscriber.close(RESTARTING)
+            await asyncio.sleep(seconds / len(waiting))
+        # Closing takes each connection a moment; one that does not take its close frame is not waited for.
+        deadline = self.loop.time() + 2
+        while self._subscribers and self.loop.time() < deadline:
+            await asyncio.sleep(0.02)
+
+
+def _read_start(channel_id: int, room: str | None, after: Position | None) -> tuple[Head, list[Message]]:
+    head = log.head(channel_id, room)
+    if after is None:
+        return head, []
+    return head, log.read_after(channel_id, room, recovery.start(after, head), PAGE)
+
+
+def _lost(accesses: set[Access | None]) -> set[Access]:
+    lost = set()
+    for access in accesses:
+        if access is not None and not _may_read(access):
+            lost.add(access)
+    return lost
+
+
+def _may_read(access: Access) -> bool:
+    try:
+        instance, channel = directory.again(access.channel)
+        authorize(directory.resolve(access.credentials, instance), Action.READ, channel)
+    except PubSubError:
+        return False
+    return True
+
+
+_hubs: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub]" = weakref.WeakKeyDictionary()
+
+
+def current() -> Hub:
+    """The running event loop's hub, made at first need."""
+    loop = asyncio.get_running_loop()
+    hub = _hubs.get(loop)
+    if hub is None:
+        hub = _hubs[loop] = Hub()
+    return hub
+
+
+async def drain(seconds: float) -> None:
+    await current().drain(seconds)
+
+
+def is_draining() -> bool:
+    return current().draining

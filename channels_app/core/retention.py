@@ -1,0 +1,106 @@
+"""Removing what need not be kept: old messages, expired idempotency keys, the rows of deleted channels.
+
+Everything goes in batches of `conf.RETENTION_BATCH` rows, each in a transaction of its own, with a pause in between: a
+publish waits for one batch at most. Messages are removed from the front of a channel only (`log`'s invariant). Of several
+processes one at a time does it (`Lease`).
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from django.db import DatabaseError
+
+from channels_app.conf import conf
+from channels_app.models import Channel
+
+from . import directory, log
+from .database import in_thread
+
+logger = logging.getLogger(__name__)
+
+PAUSE_SECONDS = 0.005
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What one sweep removed, in rows: messages that retention ended, and rows of deleted channels."""
+
+    messages: int = 0
+    purged: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a channel keeps: seconds, and messages. 0: no limit."""
+
+    age: int
+    count: int
+
+
+async def run_forever() -> None:
+    """The server's own housekeeping: a sweep every `conf.RETENTION_INTERVAL` seconds, if no other process does it."""
+    while True:
+        await asyncio.sleep(conf.RETENTION_INTERVAL)
+        try:
+            await in_thread(directory.write_last_used)
+            if await in_thread(log.take_lease, "retention", 0.9 * conf.RETENTION_INTERVAL):
+                await in_thread(sweep)
+        except DatabaseError as error:
+            logger.warning("Retention waits for the database: %s", error)
+
+
+def sweep(progress: Progress | None = None) -> Swept:
+    """Remove now all that need not be kept. `progress` is called with a line of text now and then."""
+    report = progress or (lambda _line: None)
+    messages = sum(_trim_channel(channel_id, rule, report) for channel_id, rule in _rules_of_trimmable().items())
+    _expire_idempotency_keys()
+    purged = sum(_purge_channel(channel_id, report) for channel_id in log.dropped_channels())
+    return Swept(messages, purged)
+
+
+def _rules_of_trimmable() -> dict[int, Rule]:
+    """The rules of the channels that hold something and have a limit."""
+    rules = {}
+    rows = Channel.objects.values_list(
+        "id", "retention_age", "retention_count", "instance__retention_age", "instance__retention_count"
+    )
+    for channel_id, age, count, instance_age, instance_count in rows.iterator():
+        rule = Rule(_first(age, instance_age, conf.RETENTION_AGE), _first(count, instance_count, conf.RETENTION_COUNT))
+        if rule.age or rule.count:
+            rules[channel_id] = rule
+    return rules
+
+
+def _first(*values: int | None) -> int:
+    return next(value for value in values if value is not None)
+
+
+def _trim_channel(channel_id: int, rule: Rule, report: Progress) -> int:
+    total = 0
+    cutoff = log.now_us() - rule.age * 1_000_000 if rule.age else None
+    while removed := log.trim(channel_id, older_than=cutoff, keep=rule.count or None, limit=conf.RETENTION_BATCH):
+        total += removed
+        report(f"channel {channel_id}: {total} messages removed")
+        if removed < conf.RETENTION_BATCH:
+            break
+        time.sleep(PAUSE_SECONDS)
+    return total
+
+
+def _purge_channel(channel_id: int, report: Progress) -> int:
+    total = 0
+    while removed := log.purge(channel_id, limit=conf.RETENTION_BATCH):
+        total += removed
+        report(f"deleted channel {channel_id}: {total} rows removed")
+        time.sleep(PAUSE_SECONDS)
+    return total
+
+
+def _expire_idempotency_keys() -> None:
+    while log.expire_idempotency_keys(limit=conf.RETENTION_BATCH) == conf.RETENTION_BATCH:
+        time.sleep(PAUSE_SECONDS)

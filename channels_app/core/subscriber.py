@@ -1,0 +1,176 @@
+"""One live connection as the hub sees it: takes every event of its room after its position, once and in order.
+
+It is in one of two states. *Live*: the dispatcher's events wait here, at most `conf.SUBSCRIBER_BYTES` of them. *Reading*: it
+takes pages from the log, at its own pace; that is how it starts, and what it falls back to when it was too slow (law 6).
+To go live again it buffers what the dispatcher offers while it reads the last page, and merges: what was read is dropped
+from the buffer, and the rest must continue it without a hole, or it reads on.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.db import DatabaseError
+
+from channels_app.conf import conf
+
+from . import log, recovery
+from .credentials import Credentials
+from .database import in_thread
+from .directory import ChannelInfo
+from .recovery import Event
+from .types import CloseReason, Gap, GapReason, Head, Message, Position, Recovery
+
+logger = logging.getLogger(__name__)
+
+PAGE = 200  # messages of the first page; later ones are as long as SUBSCRIBER_BYTES allows
+MAX_PAGE = 5_000
+RETRY_SECONDS = 0.5
+
+
+class SubscriberClosed(Exception):
+    """The server has ended this subscriber; `reason` has the code that says whether to come back."""
+
+    def __init__(self, reason: CloseReason) -> None:
+        self.reason = reason
+        super().__init__(reason.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """By what right a subscriber reads, so that the hub can ask again when rights change."""
+
+    credentials: Credentials
+    channel: ChannelInfo
+
+
+class Subscriber:
+    """Use it through `hub.subscribe`. All methods belong to the event loop of its hub."""
+
+    def __init__(self, channel_id: int, room: str | None, access: Access | None = None) -> None:
+        self.channel_id = channel_id
+        self.room = room
+        self.access = access
+        self.position = 0
+        self.joined_at = 0  # the position it started from
+        self.epoch = ""
+        self.recovery = Recovery.COMPLETE
+        self._live = False
+        self._buffering = False
+        self._buffer: list[Event] = []
+        self._bytes = 0
+        self._page = PAGE
+        self._closed: CloseReason | None = None
+        self._wake: asyncio.Future[None] | None = None
+
+    # The hub's side
+
+    def offer(self, events: Sequence[Event], size: int) -> None:
+        """Events that follow what was offered before; `size` is their sum in bytes. Never waits."""
+        if not (self._live or self._buffering):
+            return  # it will find them in the log
+        if self._bytes + size > conf.SUBSCRIBER_BYTES:
+            self._live = self._buffering = False
+            self._buffer = []
+            self._bytes = 0
+        else:
+            self._buffer.extend(events)
+            self._bytes += size
+        self._wake_up()
+
+    def close(self, reason: CloseReason) -> None:
+        """End it: the reader is told instead of its next events."""
+        self._closed = self._closed or reason
+        self._wake_up()
+
+    def start_buffering(self) -> None:
+        self._buffering = True
+
+    def join(self, after: Position | None, head: Head, messages: Sequence[Message]) -> None:
+        """Begin, with `head` read after buffering began, and the first page of `messages` after `after` read after that."""
+        self.epoch = head.epoch
+        self.position = self.joined_at = recovery.start(after, head)
+        events: list[Event] = list(messages)
+        gap = recovery.missing(self.position, messages, head, self.room) if after is not None else None
+        self.recovery = recovery.judge(after, head, gap)
+        if self.recovery is Recovery.OTHER_EPOCH:
+            events.insert(0, Gap(0, 0, GapReason.EPOCH))
+        elif gap:
+            events.insert(0, gap)
+        self._merge(events, is_last_page=len(messages) < PAGE)
+
+    # The reader's side
+
+    @property
+    def has_events(self) -> bool:
+        """Whether `next` would answer at once, when asked right after joining."""
+        return bool(self._buffer)
+
+    async def next(self) -> list[Event]:
+        """The next events, at least one. Raises SubscriberClosed."""
+        while True:
+            if self._closed:
+                raise SubscriberClosed(self._closed)
+            if self._buffer and not self._buffering:
+                events = self._take()
+                if events:
+                    return events
+            elif not self._live:
+                await self._read_page()
+            else:
+                self._wake = asyncio.get_running_loop().create_future()
+                try:
+                    await self._wake
+                finally:
+                    self._wake = None
+
+    def _take(self) -> list[Event]:
+        # The dispatcher may lag behind what was read from the log: what it still offers of that is dropped here.
+        events = recovery.newer(self.position, self._buffer)
+        self._buffer = []
+        self._bytes = 0
+        if events:
+            self.position = recovery.last_id(events[-1])
+        return events
+
+    async def _read_page(self) -> None:
+        """Put the next page of the log into the buffer; after the last page, go live."""
+        self._buffer, self._bytes, self._buffering = [], 0, True
+        try:
+            head, messages = await in_thread(read_page, self.channel_id, self.room, self.position, self._page)
+        except DatabaseError as error:
+            # The log may be back in a moment: a live connection is worth waiting for it.
+            logger.warning("A subscriber of channel %d waits for the log: %s", self.channel_id, error)
+            self._buffering = False
+            await asyncio.sleep(RETRY_SECONDS)
+            return
+        events: list[Event] = list(messages)
+        if gap := recovery.missing(self.position, messages, head, self.room):
+            events.insert(0, gap)
+        self._merge(events, is_last_page=len(messages) < self._page)
+        self._fit_page(messages)
+
+    def _merge(self, events: list[Event], *, is_last_page: bool) -> None:
+        """Let the events read from the log be taken next, and go live when what was buffered meanwhile continues them."""
+        reached = recovery.last_id(events[-1]) if events else self.position
+        offered = recovery.newer(reached, self._buffer)
+        self._live = self._buffering and is_last_page and recovery.continues(reached, offered, self.room)
+        self._buffering = False
+        self._buffer = events + offered if self._live else events
+        self._wake_up()
+
+    def _fit_page(self, messages: Sequence[Message]) -> None:
+        if messages:
+            average = sum(message.size for message in messages) // len(messages)
+            self._page = max(1, min(MAX_PAGE, conf.SUBSCRIBER_BYTES // average))
+
+    def _wake_up(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
+
+
+def read_page(channel_id: int, room: str | None, after: int, limit: int) -> tuple[Head, list[Message]]:
+    """The head first: a message that is missing from a later read, though the head counted it, is gone."""
+    head = log.head(channel_id, room)
+    return head, log.read_after(channel_id, room, after, limit)

@@ -1,0 +1,92 @@
+"""What the dialects' live consumers share: answering over plain ASGI, and being told when the client hangs up."""
+
+import abc
+import asyncio
+import contextlib
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+from channels.consumer import AsyncConsumer
+
+from .base import Headers, Response
+
+Scope = dict[str, Any]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+def json_response(status: int, body: Mapping[str, object], headers: Mapping[str, str] | None = None) -> Response:
+    content = json.dumps(body, ensure_ascii=False).encode()
+    return Response(status, header_list({"Content-Type": "application/json; charset=utf-8", **(headers or {})}), content)
+
+
+def header_list(headers: Mapping[str, str]) -> Headers:
+    return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+
+
+def headers_of(scope: Scope) -> dict[str, str]:
+    """The request's headers with lower-case names; of repeated ones the first."""
+    headers: dict[str, str] = {}
+    for name, value in scope["headers"]:
+        headers.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
+    return headers
+
+
+def query_of(scope: Scope) -> dict[str, str]:
+    """The query's parameters; of repeated ones the first. Bytes that are no UTF-8 are replaced, as Django does."""
+    query: dict[str, str] = {}
+    for name, value in parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True):
+        query.setdefault(name, value)
+    return query
+
+
+def address_of(scope: Scope) -> str:
+    """The client's address as the server (or the proxy it trusts) tells it."""
+    return scope["client"][0] if scope.get("client") else ""
+
+
+async def send_response(send: Send, response: Response) -> None:
+    headers = [*response.headers, (b"content-length", str(len(response.body)).encode())]
+    await send({"type": "http.response.start", "status": response.status, "headers": headers})
+    await send({"type": "http.response.body", "body": response.body})
+
+
+async def refuse_handshake(scope: Scope, send: Send, response: Response) -> None:
+    """Answer a WebSocket handshake with plain HTTP; where the server cannot (Daphne), it answers 403 itself."""
+    if "websocket.http.response" in scope.get("extensions", {}):
+        await send({"type": "websocket.http.response.start", "status": response.status, "headers": response.headers})
+        await send({"type": "websocket.http.response.body", "body": response.body})
+    else:
+        await send({"type": "websocket.close", "code": 1008})
+
+
+class StreamingConsumer(AsyncConsumer):
+    """A consumer for answers that take long: `respond` is cancelled when the client hangs up.
+
+    Channels' own HTTP consumer hears of a hang-up only after its handler has returned.
+    """
+
+    channel_layer_alias = None  # messages come from the hub: a mailbox per connection would cost and bring nothing
+
+    @abc.abstractmethod
+    async def respond(self) -> None:
+        """Answer the request; write with `self.send`."""
+
+    async def __call__(self, scope: Scope, receive: Callable[[], Awaitable[Any]], send: Send) -> None:
+        self.scope, self.base_send = scope, send
+        answering = asyncio.ensure_future(self.respond())
+        hanging_up = asyncio.ensure_future(_disconnected(receive))
+        try:
+            await asyncio.wait({answering, hanging_up}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            hanging_up.cancel()
+            if not answering.done():
+                answering.cancel()
+            with contextlib.suppress(asyncio.CancelledError, OSError):  # OSError: the client left in the middle of a write
+                await answering
+
+
+async def _disconnected(receive: Callable[[], Awaitable[Any]]) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass  # the body of a GET is tolerated and unread

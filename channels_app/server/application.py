@@ -1,0 +1,119 @@
+"""The ASGI application: what every request passes on its way to a dialect or to Django.
+
+lifespan │ BodyLimit → live routes (consumers) → Django
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from channels.routing import URLRouter
+from django.urls import re_path
+
+from channels_app.core import directory, publishing, retention
+from channels_app.core.database import in_thread
+from channels_app.dialects.base import Dialect, dialect_of_path, dialects
+from channels_app.dialects.live import json_response, refuse_handshake, send_response
+
+Scope = dict[str, Any]
+Event = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Event]]
+Send = Callable[[Event], Awaitable[None]]
+Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+def build(django: Application) -> Application:
+    return Housekeeping(BodyLimit(LiveRoutes(django)))
+
+
+class Housekeeping:
+    """Runs retention beside the application, from the first thing the server asks of it (Daphne knows no lifespan)."""
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+        self._task: asyncio.Task[None] | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(retention.run_forever())
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        else:
+            await self._application(scope, receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        if self._task is not None:
+            self._task.cancel()
+        await in_thread(directory.write_last_used)
+        await asyncio.to_thread(publishing.close_lanes)
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+class BodyTooLarge(Exception):
+    """A body without a length turned out too long while it was read."""
+
+
+class BodyLimit:
+    """Refuses a dialect's request whose body is over its limit: by the length it announces, or where it gets too long."""
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        dialect = dialect_of_path(scope["path"]) if scope["type"] == "http" else None
+        if dialect is None:
+            await self._application(scope, receive, send)
+            return
+        limit = dialect.max_body()
+        length = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
+        if length.isdigit() and int(length) > limit:
+            await _refuse(dialect, scope, send, limit)
+            return
+        try:
+            await self._application(scope, _counting(receive, limit), send)
+        except BodyTooLarge:
+            await _refuse(dialect, scope, send, limit)
+
+
+def _counting(receive: Receive, limit: int) -> Receive:
+    total = 0
+
+    async def counted() -> Event:
+        nonlocal total
+        event = await receive()
+        total += len(event.get("body", b""))
+        if total > limit:
+            raise BodyTooLarge
+        return event
+
+    return counted
+
+
+async def _refuse(dialect: Dialect, scope: Scope, send: Send, limit: int) -> None:
+    response = dialect.too_large(scope, limit)
+    await send_response(send, response)
+
+
+class LiveRoutes:
+    """The dialects' consumers, by path; a request there that is no GET, and everything else, is Django's."""
+
+    def __init__(self, django: Application) -> None:
+        self._django = django
+        routes = [route for dialect in dialects() for route in dialect.routes()]
+        self._router = URLRouter([*routes, re_path(r"", self._elsewhere)])
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD"):
+            await self._django(scope, receive, send)
+        else:
+            await self._router(scope, receive, send)
+
+    async def _elsewhere(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._django(scope, receive, send)
+        else:
+            await receive()
+            await refuse_handshake(scope, send, json_response(404, {"detail": "Not found."}))

@@ -1,0 +1,51 @@
+"""What the core's tests are about: an instance, its channels, and messages published into them."""
+
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth import get_user_model
+
+from channels_app.core import directory, publishing, tenancy
+from channels_app.core.directory import ChannelInfo
+from channels_app.core.principals import FULL, Principal
+from channels_app.core.types import Draft, Receipt
+from channels_app.models import Channel, Instance
+
+MANAGER = Principal(administrator_id=1, role=FULL)
+
+
+@pytest.fixture
+def owner(transactional_db):
+    return get_user_model().objects.create_user("geralt", "geralt@rivia.example", "a-good-password")
+
+
+@pytest.fixture
+def instance(owner) -> Instance:
+    return tenancy.create_instance(owner=owner, name="rivia")
+
+
+@pytest.fixture
+def make_channel(instance) -> Callable[..., ChannelInfo]:
+    def make(name: str = "witchers", **fields: object) -> ChannelInfo:
+        row = tenancy.create_channel(instance, name=name, **{"custom_publish": True, **fields})
+        return directory.channel_info(row, instance.name)
+
+    return make
+
+
+@pytest.fixture
+def channel(make_channel) -> ChannelInfo:
+    return make_channel()
+
+
+@pytest.fixture
+def rooms(make_channel) -> ChannelInfo:
+    return make_channel("halls", type=Channel.Type.SEPARATE_ROOMS)
+
+
+def publish(channel: ChannelInfo, payload: str = "{}", room: str = "", **fields: str) -> Receipt:
+    return publishing.publish(MANAGER, channel, Draft(payload, MANAGER.author_json, room, **fields))
+
+
+def publish_many(channel: ChannelInfo, count: int, room: str = "") -> list[int]:
+    return [publish(channel, f'{{"n":{n}}}', room).message.id for n in range(count)]

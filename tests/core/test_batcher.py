@@ -1,0 +1,139 @@
+"""Group commit, without a database: what gathers while one batch runs is the next one."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pytest
+
+from channels_app.core.batcher import Batcher, BatcherClosed, BatcherFull
+
+
+@dataclass(frozen=True)
+class Item:
+    name: str
+    size: int = 1
+
+
+class Gate:
+    """A handler that waits at a gate, so that a test decides what gathers meanwhile."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+        self.entered = threading.Semaphore(0)
+        self.opened = threading.Semaphore(0)
+
+    def __call__(self, items: Sequence[Item]) -> list[str | Exception]:
+        self.batches.append([item.name for item in items])
+        self.entered.release()
+        assert self.opened.acquire(timeout=10)
+        return [item.name.upper() for item in items]
+
+
+@pytest.fixture
+def gate():
+    return Gate()
+
+
+def start(batcher, gate, name="first"):
+    """Submit one entry and wait until its batch is being handled."""
+    future = batcher.submit(Item(name))
+    assert gate.entered.acquire(timeout=10)
+    return future
+
+
+def test_what_gathers_while_a_batch_runs_is_the_next_batch(gate):
+    batcher = Batcher(gate)
+    first = start(batcher, gate)
+    others = [batcher.submit(Item(name)) for name in "abc"]
+    gate.opened.release(2)
+    assert [future.result(10) for future in [first, *others]] == ["FIRST", "A", "B", "C"]
+    assert gate.batches == [["first"], ["a", "b", "c"]]
+    batcher.close(10)
+
+
+def test_a_batch_is_bounded_by_count(gate):
+    batcher = Batcher(gate, max_entries=2)
+    start(batcher, gate)
+    last = [batcher.submit(Item(name)) for name in "abc"][-1]
+    gate.opened.release(3)
+    assert last.result(10) == "C"
+    assert gate.batches == [["first"], ["a", "b"], ["c"]]
+
+
+def test_a_batch_is_bounded_by_bytes_and_takes_at_least_one_entry(gate):
+    batcher = Batcher(gate, max_bytes=10)
+    start(batcher, gate)
+    last = [batcher.submit(Item(name, size)) for name, size in (("big", 100), ("a", 5), ("b", 5), ("c", 5))][-1]
+    gate.opened.release(4)
+    assert last.result(10) == "C"
+    assert gate.batches == [["first"], ["big"], ["a", "b"], ["c"]]
+
+
+def test_an_outcome_that_is_an_exception_fails_its_entry_alone():
+    batcher = Batcher(lambda items: [ValueError(item.name) if item.name == "bad" else item.name for item in items])
+    futures = [batcher.submit(Item(name)) for name in ("good", "bad", "fine")]
+    assert futures[0].result(10) == "good"
+    assert futures[2].result(10) == "fine"
+    with pytest.raises(ValueError, match="bad"):
+        futures[1].result(10)
+
+
+def test_a_handler_that_raises_fails_its_batch_and_the_next_one_is_handled():
+    def handle(items):
+        if items[0].name == "boom":
+            raise RuntimeError("no database")
+        return [item.name for item in items]
+
+    batcher = Batcher(handle)
+    with pytest.raises(RuntimeError, match="no database"):
+        batcher.submit(Item("boom")).result(10)
+    assert batcher.submit(Item("fine")).result(10) == "fine"
+
+
+def test_a_handler_that_forgets_an_entry_fails_the_batch_instead_of_leaving_a_waiter():
+    batcher = Batcher(lambda items: [])
+    with pytest.raises(RuntimeError, match="0 outcomes for 1 entries"):
+        batcher.submit(Item("a")).result(10)
+
+
+def test_a_cancelled_entry_is_never_handled(gate):
+    batcher = Batcher(gate)
+    start(batcher, gate)
+    cancelled, kept = batcher.submit(Item("cancelled")), batcher.submit(Item("kept"))
+    assert cancelled.cancel()
+    gate.opened.release(2)
+    assert kept.result(10) == "KEPT"
+    assert gate.batches == [["first"], ["kept"]]
+
+
+def test_a_batch_of_cancelled_entries_does_not_end_the_lane(gate):
+    batcher = Batcher(gate)
+    first = start(batcher, gate)
+    assert batcher.submit(Item("cancelled")).cancel()
+    gate.opened.release()
+    assert first.result(10) == "FIRST"
+    later = start(batcher, gate, "later")
+    gate.opened.release()
+    assert later.result(10) == "LATER"
+
+
+def test_more_entries_than_may_wait_are_refused(gate):
+    batcher = Batcher(gate, max_waiting=2)
+    start(batcher, gate)
+    waiting = [batcher.submit(Item(name)) for name in "ab"]
+    with pytest.raises(BatcherFull):
+        batcher.submit(Item("c"))
+    gate.opened.release(2)
+    assert [future.result(10) for future in waiting] == ["A", "B"]
+
+
+def test_closing_handles_what_waits_and_takes_nothing_more(gate):
+    batcher = Batcher(gate)
+    start(batcher, gate)
+    waiting = batcher.submit(Item("waiting"))
+    gate.opened.release(2)
+    batcher.close(10)
+    assert waiting.result(0) == "WAITING"
+    with pytest.raises(BatcherClosed):
+        batcher.submit(Item("late"))
