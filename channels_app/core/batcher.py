@@ -106,7 +106,7 @@ class Batcher(Generic[E, R]):
             outcomes = self._handle([entry for entry, _ in batch])
             if len(outcomes) != len(batch):
                 raise RuntimeError(f"handle returned {len(outcomes)} outcomes for {len(batch)} entries")
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (whatever it is, it is the waiters' to know)
             outcomes = [error] * len(batch)
         for (_, future), outcome in zip(batch, outcomes, strict=True):
             if isinstance(outcome, Exception):

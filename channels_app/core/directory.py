@@ -66,6 +66,7 @@ class _Memory:
     def __init__(self) -> None:
         self._entries: dict[Hashable, tuple[float, Any]] = {}
         self.generation = 0
+        self.as_of: int | None = None
 
     def get(self, key: Hashable) -> tuple[float, Any] | None:
         entry = self._entries.get(key)
@@ -80,6 +81,7 @@ class _Memory:
 
     def clear(self) -> None:
         self.generation += 1
+        self.as_of = None
         self._entries.clear()
 
 
@@ -244,6 +246,17 @@ def version() -> int:
     return DirectoryVersion.objects.filter(pk=1).values_list("version", flat=True).first() or 0
 
 
+def as_of() -> int:
+    """A version that every answer given from now on takes into account. Ask before you ask for the answers."""
+    known = _memory.as_of
+    if known is None:
+        generation = _memory.generation
+        known = version()
+        if generation == _memory.generation:
+            _memory.as_of = known
+    return known
+
+
 def write_last_used() -> None:
     """Store "last used" of the keys seen since the last call: one statement, off the hot path."""
     seen = [_used_keys.pop() for _ in range(len(_used_keys))]
@@ -251,9 +264,15 @@ def write_last_used() -> None:
         ApiKey.objects.filter(pk__in=seen).update(last_used_at=timezone.now())
 
 
-def _on_change(*, created: bool = False, **_: Any) -> None:
-    if not created and not DirectoryVersion.objects.filter(pk=1).update(version=F("version") + 1):
+def raise_version() -> None:
+    """Have every process forget what it looked up, and ask again by what right its subscribers read."""
+    if not DirectoryVersion.objects.filter(pk=1).update(version=F("version") + 1):
         DirectoryVersion.objects.get_or_create(pk=1, defaults={"version": 1})
+
+
+def _on_change(*, created: bool = False, **_: Any) -> None:
+    if not created:  # what is new takes no right away
+        raise_version()
     transaction.on_commit(_announce_change)
 
 

@@ -75,15 +75,16 @@ class Dispatcher:
 
     def _take(self, messages: Sequence[Message]) -> None:
         """Hand on those of the messages that continue the position."""
-        assert self._position is not None
+        position = self._position or 0
         events: list[Event] = []
         for message in messages:
-            if message.id <= self._position:
+            if message.id <= position:
                 continue  # a repeat
-            if recovery.previous_id(message, self.room) > self._position:
+            if recovery.previous_id(message, self.room) > position:
                 break  # something before it has not arrived: the log has it
-            self._position = message.id
+            position = message.id
             events.append(message)
+        self._position = position
         self._fan_out(events)
 
     def _fan_out(self, events: Sequence[Event]) -> None:

@@ -8,6 +8,7 @@ directory's version (rights may have been taken away by another process).
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 import weakref
@@ -29,6 +30,7 @@ from .types import ALL_ROOMS, CHANNEL_DELETED, RESTARTING, REVOKED, Head, Messag
 
 logger = logging.getLogger(__name__)
 
+CLOSING_SECONDS = 2.0
 IDLE_SECONDS = 10.0  # a dispatcher outlives its last subscriber by this: a long poll comes back within it
 
 
@@ -57,9 +59,9 @@ class Hub:
         self.draining = False
         self._dispatchers: dict[int, dict[str | None, Dispatcher]] = {}  # by channel, by room
         self._subscribers: set[Subscriber] = set()
+        self._emptied = asyncio.Event()
         self._inbox = notifier.Inbox(self)
         self._ticking: asyncio.Task[None] | None = None
-        self._version: int | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         notifier.register(self)
 
@@ -95,6 +97,8 @@ class Hub:
 
     def detach(self, subscriber: Subscriber) -> None:
         self._subscribers.discard(subscriber)
+        if not self._subscribers:
+            self._emptied.set()
         self._dispatcher(subscriber.channel_id, subscriber.room).detach(subscriber)
 
     @property
@@ -135,7 +139,7 @@ class Hub:
             await asyncio.sleep(conf.SAFETY_POLL * random.uniform(0.8, 1.0))  # noqa: S311
             try:
                 await self._poll_heads()
-                await self._check_version()
+                await self._check_rights()
             except DatabaseError as error:
                 logger.warning("The safety poll waits for the log: %s", error)
             await self._reap_idle()
@@ -176,20 +180,16 @@ class Hub:
 
     # Rights
 
-    async def _check_version(self) -> None:
-        version = await in_thread(directory.version)
-        if self._version is not None and version != self._version:
-            directory.forget()
-            await self._check_rights()
-        self._version = version
-
     async def _check_rights(self) -> None:
         """Close the subscribers that may not read any more. Asks once for all that share a key and a channel."""
-        accesses = {subscriber.access for subscriber in self._subscribers if subscriber.access}
-        if not accesses:
+        version = await in_thread(directory.version)
+        stale = [each for each in self._subscribers if each.access and each.access_as_of < version]
+        if not stale:
             return
-        lost = await in_thread(_lost, accesses)
-        for subscriber in self._subscribers:
+        directory.forget()
+        lost = await in_thread(_lost, {subscriber.access for subscriber in stale if subscriber.access})
+        for subscriber in stale:
+            subscriber.access_as_of = version
             if subscriber.access in lost:
                 subscriber.close(REVOKED)
 
@@ -209,9 +209,20 @@ class Hub:
             subscriber.close(RESTARTING)
             await asyncio.sleep(seconds / len(waiting))
         # Closing takes each connection a moment; one that does not take its close frame is not waited for.
-        deadline = self.loop.time() + 2
-        while self._subscribers and self.loop.time() < deadline:
-            await asyncio.sleep(0.02)
+        self._emptied.clear()
+        if self._subscribers:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._emptied.wait(), CLOSING_SECONDS)
+
+    async def close(self) -> None:
+        """Forget everything and stop every task; the loop's next subscriber gets a new hub."""
+        notifier.unregister(self)
+        _hubs.pop(self.loop, None)
+        tasks = [*self._tasks, *([self._ticking] if self._ticking else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._inbox.close()
 
 
 def _read_start(channel_id: int, room: str | None, after: Position | None) -> tuple[Head, list[Message]]:
@@ -221,12 +232,8 @@ def _read_start(channel_id: int, room: str | None, after: Position | None) -> tu
     return head, log.read_after(channel_id, room, recovery.start(after, head), PAGE)
 
 
-def _lost(accesses: set[Access | None]) -> set[Access]:
-    lost = set()
-    for access in accesses:
-        if access is not None and not _may_read(access):
-            lost.add(access)
-    return lost
+def _lost(accesses: set[Access]) -> set[Access]:
+    return {access for access in accesses if not _may_read(access)}
 
 
 def _may_read(access: Access) -> bool:

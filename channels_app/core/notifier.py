@@ -139,7 +139,7 @@ def _keep(task: asyncio.Task[None]) -> None:
 async def _send(group: str, event: dict[str, Any]) -> None:
     try:
         await get_channel_layer().group_send(group, event)
-    except Exception as error:  # whatever a broken Redis raises: the hint is lost, the safety poll makes up for it
+    except Exception as error:  # noqa: BLE001  (whatever a broken Redis raises: the hint is lost, the safety poll makes up for it)
         logger.warning("A hint to other processes was lost: %s: %s", type(error).__name__, error)
 
 
@@ -165,7 +165,7 @@ class Inbox:
                     self._name = await get_channel_layer().new_channel("pubsub")
                     self._task = asyncio.get_running_loop().create_task(self._receive())
             await get_channel_layer().group_add(_group(channel_id), self._name)
-        except Exception as error:  # as in _send
+        except Exception as error:  # noqa: BLE001  (as in _send)
             logger.warning("Hints for channel %d will not arrive: %s: %s", channel_id, type(error).__name__, error)
 
     async def unwatch(self, channel_id: int) -> None:
@@ -173,7 +173,7 @@ class Inbox:
             return
         try:
             await get_channel_layer().group_discard(_group(channel_id), self._name)
-        except Exception as error:  # as in _send; a hint too many is ignored
+        except Exception as error:  # noqa: BLE001  (as in _send; a hint too many is ignored)
             logger.warning("Still listed for channel %d: %s: %s", channel_id, type(error).__name__, error)
 
     async def close(self) -> None:
@@ -186,7 +186,7 @@ class Inbox:
         while True:
             try:
                 event = await get_channel_layer().receive(self._name)
-            except Exception as error:  # as in _send: Redis is away; look again in a moment
+            except Exception as error:  # noqa: BLE001  (as in _send: Redis is away; look again in a moment)
                 logger.warning("No hints for the moment: %s: %s", type(error).__name__, error)
                 await asyncio.sleep(1)
                 continue

@@ -24,9 +24,9 @@ def authorize(principal: Principal, action: Action, channel: ChannelInfo) -> str
         return "manager"
     if principal.role == READ and action is Action.READ:
         return "read-only administrator"
-    if principal.user_id and channel.group_id in principal.group_ids:
-        if _LEVELS[channel.group_permissions] >= action.value:
-            return f"group_permissions={channel.group_permissions}"
+    in_group = principal.user_id and channel.group_id in principal.group_ids
+    if in_group and _LEVELS[channel.group_permissions] >= action.value:
+        return f"group_permissions={channel.group_permissions}"
     if principal.user_id and _LEVELS[channel.other_permissions] >= action.value:
         return f"other_permissions={channel.other_permissions}"
     if principal.allow_anonymous_read and action is Action.READ and channel.other_permissions != "none":

@@ -9,7 +9,7 @@ from the buffer, and the rest must continue it without a hole, or it reads on.
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from django.db import DatabaseError
 
@@ -39,10 +39,11 @@ class SubscriberClosed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """By what right a subscriber reads, so that the hub can ask again when rights change."""
+    """By what right a subscriber reads, and since which version of the directory that is known (`directory.as_of`)."""
 
     credentials: Credentials
     channel: ChannelInfo
+    as_of: int = field(compare=False)
 
 
 class Subscriber:
@@ -52,6 +53,7 @@ class Subscriber:
         self.channel_id = channel_id
         self.room = room
         self.access = access
+        self.access_as_of = access.as_of if access else 0
         self.position = 0
         self.joined_at = 0  # the position it started from
         self.epoch = ""
@@ -99,6 +101,11 @@ class Subscriber:
         elif gap:
             events.insert(0, gap)
         self._merge(events, is_last_page=len(messages) < PAGE)
+
+    @property
+    def buffered_bytes(self) -> int:
+        """What the dispatcher's events that wait here take in memory."""
+        return self._bytes
 
     # The reader's side
 

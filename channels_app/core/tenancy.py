@@ -95,7 +95,10 @@ def create_channel(instance: Instance, *, name: str, **fields: Any) -> Channel:
 
 @transaction.atomic
 def delete_channel(channel: Channel) -> None:
-    """Gone for every reader when this commits; the messages' rows go in batches afterwards. Raises Conflict for a built-in one."""
+    """Gone for every reader when this commits; the messages' rows go in batches afterwards.
+
+    Raises Conflict for a built-in one.
+    """
     if channel.built_in:
         raise Conflict(f"Channel '{channel.name}' belongs to the instance and cannot be deleted.")
     channel.delete()

@@ -83,9 +83,13 @@ class ApiKey(models.Model):
     digest = models.CharField(max_length=DIGEST_LENGTH, unique=True, editable=False)
     prefix = models.CharField("key", max_length=8, editable=False)
     # A rotation with an overlap: the secret before this one, good until that time.
-    previous_digest = models.CharField(max_length=DIGEST_LENGTH, unique=True, null=True, editable=False)
+    previous_digest = models.CharField(  # noqa: DJ001  (unique, and most keys have none)
+        max_length=DIGEST_LENGTH, unique=True, null=True, editable=False
+    )
     previous_expires_at = models.DateTimeField("old key works until", null=True, editable=False)
-    ignore_acl = models.BooleanField(default=False, help_text="Reads, publishes and manages channels whatever their permissions.")
+    ignore_acl = models.BooleanField(
+        default=False, help_text="Reads, publishes and manages channels whatever their permissions."
+    )
     allow_user_create = models.BooleanField(default=False)
     allow_group_create = models.BooleanField(default=False)
     allow_anonymous_read = models.BooleanField(default=False, help_text="Reads what other_permissions opens, without a user.")
@@ -159,6 +163,9 @@ class Membership(models.Model):
 
 
 class DirectoryVersion(models.Model):
-    """One row whose number grows whenever a right may have been taken away, so that every process notices within a second."""
+    """One row whose number grows whenever a right may have been taken away: every process notices within a second."""
 
     version = models.BigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return str(self.version)

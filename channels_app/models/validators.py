@@ -5,10 +5,12 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 
-RESERVED_INSTANCE_NAMES = frozenset(
-    "devcenter support sentry admin platform redirect media signup login instance_subdomain my_instance myinstance panel"
-    " account noinstance public template1 status".split()
-)
+# fmt: off
+RESERVED_INSTANCE_NAMES = frozenset({
+    "account", "admin", "devcenter", "instance_subdomain", "login", "media", "my_instance", "myinstance", "noinstance",
+    "panel", "platform", "public", "redirect", "sentry", "signup", "status", "support", "template1",
+})
+# fmt: on
 METADATA_KEYS = 8
 METADATA_KEY_LENGTH = 16
 METADATA_VALUE_LENGTH = 4096

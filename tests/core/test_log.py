@@ -73,9 +73,9 @@ def test_a_publish_joins_the_callers_transaction(channel, monkeypatch):
 
 
 def test_a_publish_in_a_transaction_that_is_rolled_back_never_was(channel):
-    with pytest.raises(ZeroDivisionError), transaction.atomic():
+    with transaction.atomic():
         publish(channel)
-        raise ZeroDivisionError
+        transaction.set_rollback(True)
     assert ids(channel) == []
     assert publish(channel).message.id == 1
 

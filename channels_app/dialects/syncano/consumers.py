@@ -9,13 +9,14 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.db import DatabaseError
 
 from channels_app.conf import conf
-from channels_app.core import hub, throttling
+from channels_app.core import directory, hub, throttling
 from channels_app.core.credentials import Credentials
 from channels_app.core.database import in_thread
 from channels_app.core.directory import ChannelInfo
@@ -54,6 +55,7 @@ class Request:
         self.credentials: Credentials = credentials(self.headers, self.query)
         self._route: dict[str, str] = scope["url_route"]["kwargs"]
         self._address = address_of(scope)
+        self._as_of = 0
 
     @property
     def wants_events(self) -> bool:
@@ -69,6 +71,7 @@ class Request:
 
     def _admit(self) -> tuple[ChannelInfo, PollRequest]:
         try:
+            self._as_of = directory.as_of()
             _, _, channel = admit(
                 self.credentials, self._route["instance"], self._route["channel"], Action.READ, self._address, poll=True
             )
@@ -88,6 +91,9 @@ class Request:
 
     def answer(self, status: int, body: dict[str, object], headers: dict[str, str] | None = None) -> Response:
         return json_response(status, body, {**self.cors(), **(headers or {})})
+
+    def subscribe(self, channel: ChannelInfo, room: str, after: Position | None) -> AbstractAsyncContextManager[Subscriber]:
+        return hub.subscribe(channel.id, room, after=after, access=Access(self.credentials, channel, self._as_of))
 
     def cors(self) -> dict[str, str]:
         return {"Access-Control-Allow-Origin": "*"} if "origin" in self.headers else {}
@@ -124,7 +130,7 @@ class PollConsumer(StreamingConsumer):
 
     async def _stream(self, request: Request, channel: ChannelInfo, poll: PollRequest) -> None:
         after = _position(request, request.headers.get("last-event-id", ""), poll.last_id)
-        async with _subscribe(request, channel, poll.room, after) as subscriber:
+        async with request.subscribe(channel, poll.room, after) as subscriber:
             headers = {"Content-Type": EVENT_STREAM, "Cache-Control": "no-cache", "X-Accel-Buffering": "no", **request.cors()}
             await self.send({"type": "http.response.start", "status": 200, "headers": header_list(headers)})
             await self._write(b"retry: 1000\n\n")
@@ -152,7 +158,7 @@ class PollConsumer(StreamingConsumer):
 
 async def _long_poll(request: Request, channel: ChannelInfo, poll: PollRequest) -> Response:
     """One message: the oldest after last_id at once, or the first to come; 204 when none comes (D15)."""
-    async with _subscribe(request, channel, poll.room, _position(request, "", poll.last_id)) as subscriber:
+    async with request.subscribe(channel, poll.room, _position(request, "", poll.last_id)) as subscriber:
         waited = not subscriber.has_events
         headers = {"Content-Type": "application/json; charset=utf-8", **request.cors()}
         try:
@@ -197,7 +203,7 @@ class ChannelConsumer(AsyncWebsocketConsumer):
         announces = request.query.get("hello") in ("1", "true")
         after = _position(request, request.query.get("last_id", ""), poll.last_id)
         try:
-            async with _subscribe(request, channel, poll.room, after) as subscriber:
+            async with request.subscribe(channel, poll.room, after) as subscriber:
                 await self.accept()
                 if announces:
                     await self.send(text_data=_dumps(_hello(channel, poll.room, subscriber)))
@@ -224,10 +230,6 @@ class ChannelConsumer(AsyncWebsocketConsumer):
             self._pumping.cancel()
             with contextlib.suppress(asyncio.CancelledError, OSError):  # OSError: the client left in the middle of a write
                 await self._pumping
-
-
-def _subscribe(request: Request, channel: ChannelInfo, room: str, after: Position | None) -> Any:
-    return hub.subscribe(channel.id, room, after=after, access=Access(request.credentials, channel))
 
 
 def _position(request: Request, text: str, last_id: int | None) -> Position | None:

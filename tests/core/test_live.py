@@ -1,0 +1,303 @@
+"""Live delivery: every subscriber gets each message of its room after its position once and in order, or one notice."""
+
+import asyncio
+
+import pytest
+import pytest_asyncio
+from asgiref.sync import sync_to_async
+
+from channels_app.core import directory, hub, log, notifier, tenancy
+from channels_app.core.credentials import Credentials
+from channels_app.core.errors import NotFound
+from channels_app.core.subscriber import Access, SubscriberClosed
+from channels_app.core.types import (
+    ALL_ROOMS,
+    CHANNEL_DELETED,
+    RESTARTING,
+    REVOKED,
+    Gap,
+    GapReason,
+    Position,
+    Recovery,
+    StreamAdvanced,
+)
+from channels_app.models import Channel, Counter
+
+from .conftest import publish, publish_many
+
+apublish = sync_to_async(publish, thread_sensitive=False)
+apublish_many = sync_to_async(publish_many, thread_sensitive=False)
+
+
+@pytest_asyncio.fixture(autouse=True)
+async def _hub_that_ends_with_the_test():
+    yield
+    await hub.current().close()
+
+
+async def take(subscriber, count):
+    """The next `count` events."""
+    events = []
+    async with asyncio.timeout(10):
+        while len(events) < count:
+            events += await subscriber.next()
+    return events
+
+
+async def take_ids(subscriber, count):
+    return [event.id for event in await take(subscriber, count)]
+
+
+async def nothing_waits(subscriber):
+    """A message published now is the next one: nothing else was on its way."""
+    channel_id, room = subscriber.channel_id, subscriber.room
+    await sync_to_async(log.append)([log.Entry(channel_id, log.Draft('{"probe":1}', "{}", room or ""))])
+    return (await take(subscriber, 1))[0].payload == '{"probe":1}'
+
+
+async def test_without_a_position_only_what_comes_is_delivered(channel):
+    await apublish_many(channel, 3)
+    async with hub.subscribe(channel.id, "") as subscriber:
+        await apublish(channel)
+        assert await take_ids(subscriber, 1) == [4]
+
+
+async def test_with_a_position_history_comes_first_then_what_comes(channel):
+    await apublish_many(channel, 5)
+    async with hub.subscribe(channel.id, "", after=Position(2)) as subscriber:
+        assert await take_ids(subscriber, 3) == [3, 4, 5]
+        await apublish(channel)
+        assert await take_ids(subscriber, 1) == [6]
+        assert subscriber.recovery is Recovery.COMPLETE
+
+
+async def test_history_longer_than_a_page_is_read_page_by_page(channel):
+    await sync_to_async(log.append)([log.Entry(channel.id, log.Draft("{}", "{}"))] * 1500)
+    async with hub.subscribe(channel.id, "", after=Position(0)) as subscriber:
+        await apublish(channel)
+        assert await take_ids(subscriber, 1501) == list(range(1, 1502))
+
+
+async def test_a_room_hears_only_itself_and_all_rooms_hear_all(rooms):
+    async with hub.subscribe(rooms.id, "a") as one, hub.subscribe(rooms.id, ALL_ROOMS) as everything:
+        for room in ("a", "b", "a", "b"):
+            await apublish(rooms, room=room)
+        assert await take_ids(one, 2) == [1, 3]
+        assert await take_ids(everything, 4) == [1, 2, 3, 4]
+
+
+async def test_every_subscriber_gets_every_message_once_and_in_order_while_many_publish(channel):
+    async with hub.subscribe(channel.id, "") as early:
+        publishing = asyncio.gather(*(apublish_many(channel, 25) for _ in range(8)))
+
+        async def join_at(position):
+            async with hub.subscribe(channel.id, "", after=Position(position)) as subscriber:
+                return await take_ids(subscriber, 200 - subscriber.joined_at)
+
+        joining = asyncio.gather(*(join_at(position) for position in (0, 1, 5, 0, 2)))
+        assert await take_ids(early, 200) == list(range(1, 201))
+        await publishing
+        for ids in await joining:
+            assert ids == list(range(201 - len(ids), 201))
+
+
+# Hints are only hints
+
+
+@pytest.fixture
+def silent(monkeypatch):
+    """No hint arrives by itself."""
+    monkeypatch.setattr(notifier, "announce", lambda hints: None)
+
+
+def hint_of(channel, *messages, last_id=None):
+    head = log.head(channel.id, "")
+    return StreamAdvanced(channel.id, head.epoch, {"": last_id or messages[-1].id}, tuple(messages))
+
+
+async def test_lost_hints_cost_the_safety_poll_and_no_message(channel, silent, settings):
+    settings.PUBSUB = {"SAFETY_POLL": 0.05}
+    async with hub.subscribe(channel.id, "") as subscriber:
+        await apublish_many(channel, 5)
+        assert await take_ids(subscriber, 5) == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (1, 1, 0, 0, 3, 3, 2), (3,), (0, 3)])
+async def test_hints_may_be_repeated_reordered_and_lost(channel, silent, settings, order):
+    settings.PUBSUB = {"SAFETY_POLL": 3600}
+    async with hub.subscribe(channel.id, "") as subscriber:
+        messages = [(await apublish(channel)).message for _ in range(4)]
+        hints = [await sync_to_async(hint_of)(channel, message) for message in messages]
+        for index in order:
+            hub.current().advanced(hints[index])
+        assert await take_ids(subscriber, 4) == [1, 2, 3, 4]
+
+
+async def test_a_hint_without_messages_is_read_from_the_log(channel, silent, settings):
+    settings.PUBSUB = {"SAFETY_POLL": 3600}
+    async with hub.subscribe(channel.id, "") as subscriber:
+        await apublish_many(channel, 3)
+        hub.current().advanced(await sync_to_async(hint_of)(channel, last_id=3))
+        assert await take_ids(subscriber, 3) == [1, 2, 3]
+
+
+async def test_a_hint_that_tells_too_much_does_no_harm(channel, silent, settings):
+    settings.PUBSUB = {"SAFETY_POLL": 3600}
+    async with hub.subscribe(channel.id, "") as subscriber:
+        hub.current().advanced(await sync_to_async(hint_of)(channel, last_id=99))
+        message = (await apublish(channel)).message
+        hub.current().advanced(await sync_to_async(hint_of)(channel, message))
+        assert await take_ids(subscriber, 1) == [1]
+
+
+# Slow readers
+
+
+async def test_a_slow_reader_falls_back_to_the_log_and_misses_nothing(channel, settings):
+    settings.PUBSUB = {"SUBSCRIBER_BYTES": 2_000}
+    async with hub.subscribe(channel.id, "") as slow, hub.subscribe(channel.id, "") as fast:
+        received = []
+        for _ in range(10):
+            await apublish_many(channel, 10)
+            received += await take_ids(fast, 10)
+        assert received == list(range(1, 101))
+        assert slow.buffered_bytes <= 2_000
+        assert await take_ids(slow, 100) == list(range(1, 101))
+        assert await nothing_waits(slow)
+
+
+# What is gone
+
+
+async def test_a_resume_behind_what_was_trimmed_is_truncated_and_says_what_is_gone(channel):
+    await apublish_many(channel, 10)
+    await sync_to_async(log.trim)(channel.id, older_than=None, keep=4, limit=100)
+    async with hub.subscribe(channel.id, "", after=Position(2)) as subscriber:
+        assert subscriber.recovery is Recovery.TRUNCATED
+        gap, *rest = await take(subscriber, 5)
+        assert gap == Gap(3, 6, GapReason.TRIMMED)
+        assert [message.id for message in rest] == [7, 8, 9, 10]
+
+
+async def test_a_resume_is_complete_when_only_other_rooms_were_trimmed(rooms):
+    await apublish(rooms, room="mine")
+    await apublish_many(rooms, 5, room="theirs")
+    await apublish(rooms, room="mine")
+    await sync_to_async(log.trim)(rooms.id, older_than=None, keep=1, limit=100)
+    async with hub.subscribe(rooms.id, "mine", after=Position(1)) as subscriber:
+        assert subscriber.recovery is Recovery.COMPLETE
+        assert await take_ids(subscriber, 1) == [7]
+
+
+async def test_a_resume_whose_whole_room_is_gone_says_so(channel):
+    await apublish_many(channel, 3)
+    await sync_to_async(log.trim)(channel.id, older_than=None, keep=0, limit=100)
+    async with hub.subscribe(channel.id, "", after=Position(1)) as subscriber:
+        assert subscriber.recovery is Recovery.TRUNCATED
+        assert await take(subscriber, 1) == [Gap(2, 3, GapReason.TRIMMED)]
+
+
+async def test_a_resume_from_another_epoch_is_told_and_gets_all_there_is(channel):
+    await apublish_many(channel, 2)
+    async with hub.subscribe(channel.id, "", after=Position(50, "another")) as subscriber:
+        assert subscriber.recovery is Recovery.OTHER_EPOCH
+        gap, *messages = await take(subscriber, 3)
+        assert gap.reason is GapReason.EPOCH
+        assert [message.id for message in messages] == [1, 2]
+
+
+async def test_a_position_above_the_newest_id_waits_for_what_comes(channel):
+    await apublish_many(channel, 2)
+    async with hub.subscribe(channel.id, "", after=Position(10**9)) as subscriber:
+        await apublish(channel)
+        assert await take_ids(subscriber, 1) == [3]
+
+
+async def test_a_log_replaced_under_a_live_subscriber_is_told_as_another_epoch(channel, settings):
+    settings.PUBSUB = {"SAFETY_POLL": 0.05}
+    async with hub.subscribe(channel.id, "") as subscriber:
+        await apublish(channel)
+        assert await take_ids(subscriber, 1) == [1]
+        await sync_to_async(Counter.objects.filter(channel_id=channel.id).update)(epoch="restored")
+        assert (await take(subscriber, 1))[0].reason is GapReason.EPOCH
+        await apublish(channel)
+        assert await take_ids(subscriber, 1) == [2]
+
+
+# The end of a subscriber
+
+
+async def close_reason(subscriber):
+    async with asyncio.timeout(10):
+        with pytest.raises(SubscriberClosed) as caught:
+            await subscriber.next()
+    return caught.value.reason
+
+
+async def test_a_deleted_channel_ends_its_subscribers(channel):
+    async with hub.subscribe(channel.id, "") as subscriber:
+        row = await Channel.objects.aget(pk=channel.id)
+        await sync_to_async(tenancy.delete_channel)(row)
+        assert await close_reason(subscriber) is CHANNEL_DELETED
+    with pytest.raises(NotFound):
+        async with hub.subscribe(channel.id, ""):
+            pass
+
+
+async def test_a_channel_deleted_by_another_process_ends_its_subscribers(channel, settings):
+    settings.PUBSUB = {"SAFETY_POLL": 0.05}
+    async with hub.subscribe(channel.id, "") as subscriber:
+        await sync_to_async(Counter.objects.filter(channel_id=channel.id).delete)()
+        assert await close_reason(subscriber) is CHANNEL_DELETED
+
+
+@pytest.fixture
+def key(instance):
+    return tenancy.create_api_key(instance, ignore_acl=True)
+
+
+def access(secret, channel):
+    return Access(Credentials.of(secret.text), channel, directory.as_of())
+
+
+async def test_a_revoked_key_ends_its_subscribers_and_no_others(channel, key, instance):
+    row, secret = key
+    _, other = await sync_to_async(tenancy.create_api_key)(instance, ignore_acl=True)
+    mine, theirs = await sync_to_async(access)(secret, channel), await sync_to_async(access)(other, channel)
+    async with hub.subscribe(channel.id, "", access=mine) as gone, hub.subscribe(channel.id, "", access=theirs) as kept:
+        await sync_to_async(tenancy.revoke_api_key)(row)
+        assert await close_reason(gone) is REVOKED
+        await apublish(channel)
+        assert await take_ids(kept, 1) == [1]
+
+
+async def test_a_right_taken_away_by_another_process_is_noticed(channel, key, settings):
+    settings.PUBSUB = {"SAFETY_POLL": 0.05}
+    row, secret = key
+    async with hub.subscribe(channel.id, "", access=await sync_to_async(access)(secret, channel)) as subscriber:
+        # As another process would: the rows change, and nobody here is told.
+        await sync_to_async(_revoke_silently)(row)
+        assert await close_reason(subscriber) is REVOKED
+
+
+def _revoke_silently(row):
+    type(row).objects.filter(pk=row.pk)._raw_delete(using="default")
+    directory.raise_version()
+
+
+async def test_renaming_the_instance_ends_nobody(channel, key, instance):
+    _, secret = key
+    async with hub.subscribe(channel.id, "", access=await sync_to_async(access)(secret, channel)) as subscriber:
+        await sync_to_async(tenancy.rename_instance)(instance, "cintra")
+        await apublish(channel)
+        assert await take_ids(subscriber, 1) == [1]
+
+
+async def test_draining_ends_everybody_with_the_word_to_come_back(channel):
+    async with hub.subscribe(channel.id, "") as one, hub.subscribe(channel.id, "") as two:
+        draining = asyncio.ensure_future(hub.drain(0.05))
+        assert await close_reason(one) is RESTARTING
+        assert await close_reason(two) is RESTARTING
+        async with hub.subscribe(channel.id, "") as late:
+            assert await close_reason(late) is RESTARTING
+    await draining
