@@ -1,0 +1,44 @@
+"""The way in: in which order a request is checked (wire/syncano.md §1, "Order on publish")."""
+
+from channels_app.core import directory, throttling
+from channels_app.core.credentials import Credentials
+from channels_app.core.directory import ChannelInfo, InstanceInfo
+from channels_app.core.errors import PermissionDenied
+from channels_app.core.permissions import Action, authorize, authorize_publish
+from channels_app.core.principals import READ, Principal
+
+
+def admit(
+    credentials: Credentials, instance_name: str, channel_name: str, action: Action, address: str, *, poll: bool = False
+) -> tuple[InstanceInfo, Principal, ChannelInfo]:
+    """Whether these credentials may do that with the channel; for a publish, also whether it takes custom messages.
+
+    `address` is where the request came from, for the limit of those without a key; `poll` counts apart from other requests.
+    Raises, the first that holds: NotFound (instance), InvalidKey, PermissionDenied (whatever the channel), Throttled, NotFound
+    (channel), PermissionDenied, PublishDisabled.
+    """
+    instance = directory.instance(instance_name)
+    principal = directory.resolve(credentials, instance)
+    check_may_ever(principal, action)
+    throttle(principal, instance, address, poll=poll)
+    channel = directory.channel(instance, channel_name)
+    if action is Action.PUBLISH:
+        authorize_publish(principal, channel)
+    else:
+        authorize(principal, action, channel)
+    return instance, principal, channel
+
+
+def check_may_ever(principal: Principal, action: Action) -> None:
+    """Refuse whom no channel could admit, before telling whether there is one."""
+    if principal.is_manager or principal.user_id:
+        return
+    if action is Action.READ and (principal.role == READ or principal.allow_anonymous_read):
+        return
+    raise PermissionDenied(rule="no channel's permissions could allow it to this caller")
+
+
+def throttle(principal: Principal, instance: InstanceInfo, address: str, *, poll: bool = False) -> None:
+    if principal.is_anonymous:
+        throttling.check_anonymous(address)
+    throttling.check_instance(instance, poll=poll)

@@ -1,0 +1,58 @@
+"""Messages as this wire shows them, joined from the JSON texts that are stored: nothing is parsed to be written again."""
+
+import time
+from collections.abc import Callable, Collection
+
+from channels_app.core.directory import ChannelInfo
+from channels_app.core.types import Message, Receipt
+
+from . import links
+from .parsing import compact
+
+DATE_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"  # always six fractional digits: the Python SDK fails on a date without
+
+
+def timestamp(microseconds: int) -> str:
+    seconds, fraction = divmod(microseconds, 1_000_000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{fraction:06d}Z"
+
+
+_FIELDS: dict[str, Callable[[Message, ChannelInfo, str], str]] = {
+    "id": lambda message, channel, version: str(message.id),
+    "room": lambda message, channel, version: compact(message.room) if channel.separate_rooms else "null",
+    "created_at": lambda message, channel, version: f'"{timestamp(message.created_at)}"',
+    "action": lambda message, channel, version: f'"{message.action}"',
+    "author": lambda message, channel, version: message.author,
+    "metadata": lambda message, channel, version: message.metadata,
+    "payload": lambda message, channel, version: message.payload,
+    "links": lambda message, channel, version: compact({"self": links.message(version, channel, message.id)}),
+}
+MESSAGE_FIELDS = tuple(_FIELDS)
+
+
+def message_json(
+    message: Message,
+    channel: ChannelInfo,
+    version: str = links.V1_1,
+    fields: Collection[str] = MESSAGE_FIELDS,
+) -> bytes:
+    """The message as publish and history answer it (wire/syncano.md §8)."""
+    parts = [f'"{name}":{write(message, channel, version)}' for name, write in _FIELDS.items() if name in fields]
+    return f"{{{','.join(parts)}}}".encode()
+
+
+def receipt_json(receipt: Receipt, channel: ChannelInfo, version: str = links.V1_1) -> bytes:
+    """The answer to a publish; one that was a repetition says so."""
+    message = message_json(receipt.message, channel, version)
+    return message[:-1] + b',"duplicate":true}' if receipt.duplicate else message
+
+
+def poll_json(message: Message) -> bytes:
+    """The message as live delivery shows it (wire/syncano.md §10); made once for all subscribers."""
+    encoded = message.encodings.get(poll_json)
+    if encoded is None:
+        encoded = message.encodings[poll_json] = (
+            f'{{"id":{message.id},"created_at":"{timestamp(message.created_at)}","action":"{message.action}",'
+            f'"author":{message.author},"metadata":{message.metadata},"payload":{message.payload}}}'
+        ).encode()
+    return encoded  # type: ignore[no-any-return]
