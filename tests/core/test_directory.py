@@ -1,0 +1,173 @@
+"""Look-ups are remembered for a moment, forgotten at once when they change here, and never across tenants."""
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from channels_app.core import directory, tenancy
+from channels_app.core.credentials import Credentials, masked, seal, unseal
+from channels_app.core.errors import InvalidKey, NotFound
+from channels_app.core.principals import ANONYMOUS
+from channels_app.models import ApiKey, Collaborator
+
+
+@pytest.fixture
+def info(instance):
+    return directory.instance("rivia")
+
+
+@pytest.fixture
+def key(instance):
+    return tenancy.create_api_key(instance)
+
+
+def who(text, info, user_key=None):
+    return directory.resolve(Credentials.of(text, user_key), info)
+
+
+def test_names_are_found_in_any_case_and_nothing_else_is(instance, channel):
+    info = directory.instance("RIVIA")
+    assert directory.channel(info, "Witchers").id == channel.id
+    for name in ("", "a b", "a\0b", "ä" * 5, "x" * 65, "rivia' OR 1=1"):
+        with pytest.raises(NotFound):
+            directory.instance(name)
+        with pytest.raises(NotFound):
+            directory.channel(info, name)
+
+
+def test_an_answer_is_remembered(info, channel):
+    directory.channel(info, "witchers")
+    with CaptureQueriesContext(connection) as queries:
+        directory.channel(info, "witchers")
+    assert len(queries) == 0
+
+
+def test_a_change_here_is_seen_at_once(info, instance, channel):
+    assert not directory.channel(info, "witchers").separate_rooms
+    row = instance.channels.get(name="witchers")
+    row.other_permissions = "publish"
+    row.save()
+    assert directory.channel(info, "witchers").other_permissions == "publish"
+
+
+def test_an_answer_that_was_loaded_before_a_change_is_not_remembered_after_it(info, channel, monkeypatch):
+    load = directory._load_channel
+
+    def load_while_it_changes(of, name):
+        found = load(of, name)
+        directory.forget()
+        return found
+
+    monkeypatch.setattr(directory, "_load_channel", load_while_it_changes)
+    directory.channel(info, "witchers")
+    with CaptureQueriesContext(connection) as queries:
+        directory.channel(info, "witchers")
+    assert len(queries) == 1
+
+
+def test_nobody_is_anonymous(info):
+    assert who(None, info) is ANONYMOUS
+    assert who("", info) == ANONYMOUS
+
+
+@pytest.mark.parametrize("text", ["x", "0" * 39 + "1", "0" * 40, "g" * 40, "0" * 41, "ключ", "\ud800"])
+def test_an_unknown_or_malformed_key_is_no_key(info, text):
+    with pytest.raises(InvalidKey):
+        who(text, info)
+
+
+def test_a_key_is_good_in_any_case_and_in_its_own_instance_only(info, key, owner):
+    row, secret = key
+    assert who(secret.text.upper(), info).api_key_id == row.pk
+    other = tenancy.create_instance(owner=owner, name="cintra")
+    with pytest.raises(InvalidKey):
+        who(secret.text, directory.instance(other.name))
+
+
+def test_a_revoked_key_is_no_key(info, key):
+    row, secret = key
+    who(secret.text, info)
+    tenancy.revoke_api_key(row)
+    with pytest.raises(InvalidKey):
+        who(secret.text, info)
+
+
+def test_a_rotated_key_works_beside_its_successor_until_the_overlap_ends(info, key):
+    row, old = key
+    new = tenancy.rotate_api_key(row, overlap=timedelta(hours=1))
+    assert who(old.text, info) == who(new.text, info)
+    ApiKey.objects.update(previous_expires_at=timezone.now() - timedelta(seconds=1))
+    directory.forget()
+    with pytest.raises(InvalidKey):
+        who(old.text, info)
+    assert who(new.text, info).api_key_id == row.pk
+
+
+def test_a_key_rotated_without_overlap_stops_at_once(info, key):
+    row, old = key
+    tenancy.rotate_api_key(row)
+    with pytest.raises(InvalidKey):
+        who(old.text, info)
+
+
+def test_a_user_key_speaks_for_its_user_and_an_unknown_one_for_nobody(info, instance, key, owner):
+    _, secret = key
+    user = tenancy.create_user(instance, username="Ciri", password="a-good-password")
+    group = instance.groups.create(label="witchers")
+    tenancy.add_to_group(user, group)
+    text = unseal(user.key_sealed)
+    principal = who(secret.text, info, text)
+    assert (principal.user_id, principal.group_ids) == (user.pk, {group.pk})
+    assert principal.author == {"api_key": principal.api_key_id, "user": user.pk}
+    assert who(secret.text, info, "0" * 40).user_id == 0
+    other = tenancy.create_instance(owner=owner, name="cintra")
+    _, other_secret = tenancy.create_api_key(other)
+    assert who(other_secret.text, directory.instance("cintra"), text).user_id == 0
+
+
+def test_an_account_key_has_its_role_in_own_instances_and_learns_nothing_of_others(info, instance, owner):
+    stranger = get_user_model().objects.create_user("yen", "yen@vengerberg.example", "a-good-password")
+    text = unseal(tenancy.administrator_of(stranger).key_sealed)
+    with pytest.raises(NotFound):
+        who(text, info)
+    Collaborator.objects.create(instance=instance, user=stranger, role="read")
+    assert who(text, info).role == "read"
+    assert who(unseal(tenancy.administrator_of(owner).key_sealed), info).role == "full"
+
+
+def test_an_inactive_administrators_key_is_no_key(info, owner):
+    text = unseal(tenancy.administrator_of(owner).key_sealed)
+    owner.is_active = False
+    owner.save()
+    with pytest.raises(InvalidKey):
+        who(text, info)
+
+
+def test_last_used_is_written_off_the_hot_path(info, key):
+    row, secret = key
+    who(secret.text, info)
+    row.refresh_from_db()
+    assert row.last_used_at is None
+    directory.write_last_used()
+    row.refresh_from_db()
+    assert row.last_used_at is not None
+
+
+def test_secrets_are_not_in_what_is_stored_or_printed(key):
+    row, secret = key
+    stored = " ".join(str(value) for value in vars(row).values())
+    assert secret.text not in stored
+    assert secret.text not in repr(secret)
+    assert masked(row.prefix) == secret.text[:8] + "•" * 32
+
+
+def test_sealed_secrets_survive_the_rotation_of_seal_keys(settings):
+    first, second = "jGx3zVYdVxK6oKXDXyFJ9m4i3kD9bJ5y9xFPcJzqzKo=", "v3Vv0v2xJ4b2l0bF0rZ2Zk3b1Q3yQ0m9o4m4i5QwE9s="
+    settings.PUBSUB = {"SEAL_KEYS": [first]}
+    sealed = seal("secret")
+    settings.PUBSUB = {"SEAL_KEYS": [second, first]}
+    assert unseal(sealed) == "secret"
