@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import Callable
 from types import FrameType
@@ -10,6 +11,8 @@ import uvicorn
 
 from channels_app.conf import conf
 from channels_app.core import hub
+
+logger = logging.getLogger(__name__)
 
 CLIENT_FRAME_BYTES = 64 * 1024  # what clients send on a socket is ignored: no reason to hold more of it
 KEEP_ALIVE_SECONDS = 75  # longer than a client's pause between two requests, so that it rarely meets a closing connection
@@ -68,6 +71,7 @@ class DrainingServer(uvicorn.Server):
                 connection.shutdown()
 
     async def _drain(self) -> None:
+        logger.info("Draining: live connections are closed over up to %g seconds", conf.DRAIN_SECONDS)
         draining = asyncio.ensure_future(hub.drain(conf.DRAIN_SECONDS))
         while not draining.done() and not self.force_exit:
             await asyncio.wait([draining], timeout=0.1)  # a signal handler cannot wake us: uvicorn looks every 0.1 s as well
@@ -79,6 +83,7 @@ class DrainingServer(uvicorn.Server):
 
 def run(config: uvicorn.Config, *, on_listening: Callable[[str], None]) -> None:
     """Serve until a signal ends it. On Ctrl+C uvicorn raises that signal again when all is done."""
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # what it says of a good start and end, we say
     with contextlib.suppress(KeyboardInterrupt):
         DrainingServer(config, on_listening=on_listening).run()
 

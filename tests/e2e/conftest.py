@@ -1,0 +1,33 @@
+"""Deployments for tests that run the server as a process. Whatever a test started is ended after it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.backends import Backend
+
+from .deployment import Deployment, Template
+
+
+@pytest.fixture(scope="session")
+def template(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> Template:
+    return Template(backend, tmp_path_factory.mktemp("template"))
+
+
+@pytest.fixture
+def deployment(template: Template, tmp_path: Path) -> Iterator[Deployment]:
+    """With the instance, the channel and the keys of `credentials` in it. A traceback in a server's log fails the test."""
+    deployment = template.deploy(tmp_path)
+    yield deployment
+    for server in deployment.servers:
+        if server.is_running:
+            server.kill()
+        print(f"--- {server.log_path.name}\n{server.log()}")
+    assert not [server.log_path for server in deployment.servers if "Traceback" in server.log()]
+
+
+@pytest.fixture
+def credentials(template: Template) -> dict[str, str]:
+    """instance, account_key, api_key: what `quickstart --json` printed."""
+    return template.credentials
