@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from django.contrib.auth import get_user_model
 from django.db import transaction
@@ -89,14 +89,18 @@ _memory = _Memory()
 _used_keys: set[int] = set()  # ids of API keys whose "last used" is to be written
 
 
-def _remembered(key: Hashable, load: Callable[[], Any]) -> Any:
+T = TypeVar("T")
+
+
+def _remembered(key: Hashable, load: Callable[[], T]) -> T:
     entry = _memory.get(key)
-    if entry is None:
-        generation = _memory.generation
-        value = load()
-        _memory.put(key, value, generation)
+    if entry is not None:
+        value: T = entry[1]
         return value
-    return entry[1]
+    generation = _memory.generation
+    value = load()
+    _memory.put(key, value, generation)
+    return value
 
 
 # Asking

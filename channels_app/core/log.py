@@ -19,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import DatabaseError, connection, transaction
+from django.db import Error, connection, transaction
 
 from channels_app.conf import conf
 from channels_app.models.log import Counter, IdempotencyKey, Lease, Purge, RoomHead
@@ -207,7 +207,7 @@ def _find_idempotency_keys(
         f" WHERE channel_id = %s AND created_at > %s AND digest IN ({marks})",
         [channel_id, now - conf.IDEMPOTENCY_TTL * 1_000_000, *digests],
     )
-    return {digest: tuple(rest) for digest, *rest in cursor.fetchall()}  # type: ignore[misc]
+    return {digest: tuple(rest) for digest, *rest in cursor.fetchall()}
 
 
 def _repeated(channel_id: int, draft: Draft, known: tuple[str, int, int, int]) -> Outcome:
@@ -271,7 +271,7 @@ def heads(keys: Iterable[tuple[int, str | None]]) -> dict[tuple[int, str | None]
         for chunk in _chunks(sorted({channel_id for channel_id, _ in wanted})):
             marks = ", ".join(["%s"] * len(chunk))
             cursor.execute(f"SELECT channel_id, epoch, last_id, trimmed_id FROM {COUNTER} WHERE channel_id IN ({marks})", chunk)
-            counters.update((channel_id, rest) for channel_id, *rest in cursor.fetchall())  # type: ignore[misc]
+            counters.update((channel_id, rest) for channel_id, *rest in cursor.fetchall())
         for pairs in _chunks(named):
             marks = " OR ".join(["(channel_id = %s AND room = %s)"] * len(pairs))
             cursor.execute(
@@ -398,7 +398,7 @@ def take_lease(name: str, seconds: float) -> bool:
 # Errors
 
 
-def store_error(error: DatabaseError) -> PubSubError:
+def store_error(error: Error) -> PubSubError:
     """What a database error means to a caller: full, or not available (then whether a commit arrived is unknown)."""
     text = str(error).lower()
     if "disk is full" in text or "no space left" in text or getattr(error.__cause__, "sqlstate", "") == "53100":

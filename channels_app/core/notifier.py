@@ -7,7 +7,7 @@ Hints of a channel go out one at a time; what is announced meanwhile is merged i
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from asgiref.sync import async_to_sync
@@ -55,26 +55,29 @@ def has_other_processes() -> bool:
 def announce(hints: Iterable[StreamAdvanced]) -> None:
     """Called after a commit, in whatever thread committed."""
     for hint in hints:
-        _tell_here(lambda receiver, hint=hint: receiver.advanced(hint))
+        for receiver in _living():
+            receiver.advanced(hint)
         _tell_others(hint)
 
 
 def announce_deleted(channel_id: int) -> None:
-    _tell_here(lambda receiver: receiver.deleted(channel_id))
+    for receiver in _living():
+        receiver.deleted(channel_id)
     _broadcast(_group(channel_id), {"type": "pubsub.deleted", "channel_id": channel_id})
 
 
 def announce_rights_changed() -> None:
     """Other processes find out by `directory.version()`, within a second."""
-    _tell_here(lambda receiver: receiver.rights_changed())
+    for receiver in _living():
+        receiver.rights_changed()
 
 
-def _tell_here(tell: Callable[[Receiver], None]) -> None:
+def _living() -> list[Receiver]:
+    """The hubs whose event loop has not ended."""
     for receiver in list(_receivers):
         if receiver.loop.is_closed():
             unregister(receiver)
-        else:
-            tell(receiver)
+    return list(_receivers)
 
 
 _outgoing: dict[int, StreamAdvanced] = {}  # by channel: what goes out once the hint on its way has arrived

@@ -88,13 +88,16 @@ def _submit(entry: Entry) -> "Future[Receipt]":
         raise StoreUnavailable("Too many publishes are waiting. Try again.") from None
 
 
+def _handle(entries: Sequence[Entry]) -> list[Outcome]:
+    return with_connection(append_each, entries)
+
+
 @functools.cache
 def _lanes() -> list[Batcher[Entry, Receipt]]:
     """SQLite has one writer whatever we do; PostgreSQL commits several channels' batches side by side."""
     count = 1 if connection.vendor == "sqlite" else max(1, conf.PUBLISH_LANES)
-    handle = functools.partial(with_connection, append_each)
     lanes: list[Batcher[Entry, Receipt]] = [
-        Batcher(handle, name=f"publish-lane-{index}", max_waiting=conf.PUBLISH_QUEUE) for index in range(count)
+        Batcher(_handle, name=f"publish-lane-{index}", max_waiting=conf.PUBLISH_QUEUE) for index in range(count)
     ]
     atexit.register(close_lanes)
     return lanes

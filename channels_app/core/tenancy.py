@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.hashers import check_password, make_password
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models.signals import post_delete
 from django.dispatch import receiver
@@ -34,7 +34,7 @@ MAX_GROUPS_PER_USER = 32
 # Administrators
 
 
-def administrator_of(user: AbstractBaseUser) -> Administrator:
+def administrator_of(user: User) -> Administrator:
     """The account side of a Django user, made at first need (a superuser made on the command line has none yet)."""
     found = Administrator.objects.filter(user_id=user.pk).first()
     if found is not None:
@@ -58,7 +58,7 @@ def reset_account_key(administrator: Administrator) -> Secret:
 
 
 @transaction.atomic
-def create_instance(*, owner: AbstractBaseUser, name: str, **fields: Any) -> Instance:
+def create_instance(*, owner: User, name: str, **fields: Any) -> Instance:
     """A new instance with its two built-in channels (wire/syncano.md §4)."""
     instance = Instance.objects.create(owner=owner, name=name.lower(), **fields)
     for channel_name in BUILT_IN_CHANNELS:
