@@ -1,0 +1,103 @@
+"""The commands that need no server; `serve` is in tests/e2e."""
+
+import json
+import re
+from io import StringIO
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.core.management import CommandError, call_command
+
+from channels_app.core import directory, publishing
+from channels_app.core.credentials import Credentials
+from channels_app.core.types import CLOSE_REASONS, Draft
+from channels_app.models import ApiKey, Instance
+
+
+def output_of(command: str, *arguments: str) -> str:
+    stream = StringIO()
+    call_command(command, *arguments, stdout=stream, stderr=StringIO())
+    return stream.getvalue()
+
+
+def principal_of(key: str, instance: str):
+    return directory.resolve(Credentials.of(key), directory.instance(instance))
+
+
+@pytest.mark.django_db
+class TestQuickstart:
+    def test_prints_a_password_and_a_key_that_work(self) -> None:
+        text = output_of("quickstart")
+        password = re.search(r"password (\S+)", text)[1]
+        key = re.search(r"API key +([0-9a-f]{40})", text)[1]
+        assert get_user_model().objects.get(username="admin", is_superuser=True).check_password(password)
+        assert principal_of(key, "demo-instance").ignore_acl
+
+    def test_a_second_time_makes_nothing_and_shows_no_secret_that_is_shown_once(self) -> None:
+        first = output_of("quickstart")
+        second = output_of("quickstart")
+        assert re.search(r"API key +([0-9a-f]{40})", first)[1] not in second
+        assert "password shown when it was made" in second
+        assert (Instance.objects.count(), ApiKey.objects.count(), get_user_model().objects.count()) == (1, 1, 1)
+
+    def test_the_lines_to_paste_have_a_key_that_may_publish_also_the_second_time(self) -> None:
+        output_of("quickstart")
+        key = re.search(r"X-API-KEY: ([0-9a-f]{40})", output_of("quickstart"))[1]
+        assert principal_of(key, "demo-instance").role == "full"
+
+    def test_json_is_one_object_and_nothing_else(self) -> None:
+        answer = json.loads(output_of("quickstart", "--json", "--instance", "Kaer-Morhen", "--base-url", "http://kaer:81/"))
+        assert list(answer) == ["instance", "account_key", "api_key", "base_url"]
+        assert (answer["instance"], answer["base_url"]) == ("kaer-morhen", "http://kaer:81")
+        assert principal_of(answer["api_key"], "kaer-morhen").ignore_acl
+        assert principal_of(answer["account_key"], "kaer-morhen").role == "full"
+
+    def test_json_makes_a_new_key_each_time_and_keeps_the_old_ones(self) -> None:
+        keys = [json.loads(output_of("quickstart", "--json"))["api_key"] for _ in range(2)]
+        assert keys[0] != keys[1]
+        assert all(principal_of(key, "demo-instance").ignore_acl for key in keys)
+        assert list(ApiKey.objects.values_list("description", flat=True)) == ["quickstart"] * 2
+
+    @pytest.mark.parametrize("name", ["abc", "with_underscore", "1abcde", "a--bcde", "account", "x" * 65, ""])
+    def test_a_name_that_no_instance_may_have_is_refused_and_leaves_nothing_behind(self, name: str) -> None:
+        with pytest.raises(CommandError, match="--instance"):
+            output_of("quickstart", "--instance", name)
+        assert not get_user_model().objects.exists()
+
+
+@pytest.mark.django_db
+def test_commands_say_when_the_database_lacks_migrations() -> None:
+    call_command("migrate", "channels_app", "zero", verbosity=0)
+    for command in ("quickstart", "serve", "trim"):
+        with pytest.raises(CommandError, match=r"lacks 1 migrations\. Run `manage\.py migrate`"):
+            output_of(command)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_trim_removes_what_retention_lets_go_and_counts_it() -> None:
+    answer = json.loads(output_of("quickstart", "--json"))
+    lobby = directory.channel(directory.instance("demo-instance"), "lobby")
+    for _ in range(5):
+        publishing.publish(principal_of(answer["api_key"], "demo-instance"), lobby, Draft(payload="{}", author="{}"))
+    Instance.objects.update(retention_count=2)
+    assert "Removed 3 messages and 0 rows of deleted channels." in output_of("trim")
+    assert "Removed 0 messages" in output_of("trim")
+
+
+def test_explain_knows_every_close_code_and_what_to_do() -> None:
+    everything = output_of("explain")
+    for each in CLOSE_REASONS:
+        text = output_of("explain", str(each.code))
+        assert each.reason in text
+        assert text in everything
+
+
+def test_explain_says_which_codes_there_are() -> None:
+    with pytest.raises(CommandError, match="4403 is no close code of this server. It uses 4003, "):
+        output_of("explain", "4403")
+
+
+@pytest.mark.parametrize("address", ["8000", "host:", ":8000", "host:99999", "a:b:8000", "host:-1"])
+def test_serve_refuses_an_address_that_is_none(address: str) -> None:
+    with pytest.raises(CommandError, match="is no HOST:PORT"):
+        output_of("serve", f"--bind={address}")
