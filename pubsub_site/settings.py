@@ -26,7 +26,7 @@ if env.bool("BEHIND_TLS_PROXY", default=False):
 
 INSTALLED_APPS = [
     "daphne",  # first: it replaces runserver with an ASGI one
-    "django.contrib.admin",
+    "pubsub_site.apps.PubSubAdminConfig",  # django.contrib.admin with our own site
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

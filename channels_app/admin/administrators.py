@@ -1,0 +1,69 @@
+"""Administrators: Django's users, with the account key of the account API. For superusers only."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.models import Group as DjangoGroup
+from django.contrib.auth.models import User
+from django.http import HttpRequest
+
+from channels_app.core import tenancy
+from channels_app.core.credentials import Secret, unseal
+from channels_app.models import Instance
+
+from . import secret
+from .scope import count_contents
+
+admin.site.unregister(User)
+admin.site.unregister(DjangoGroup)  # no model permission is looked at here: scope.py
+
+
+@admin.register(User)
+class AdministratorAdmin(secret.SecretAdmin, UserAdmin):
+    secret_name = "account key"  # noqa: S105  (what it is called)
+    renew_label = "Reset account key"
+    renew_warning = "The administrator gets a new account key. The old one stops at once."
+
+    list_display = ("username", "email", "account_key", "is_active", "is_superuser", "last_login")
+    list_filter = ("is_superuser", "is_active")
+    list_select_related = ("administrator",)
+    filter_horizontal = ()
+    readonly_fields = ("account_key", "last_login", "date_joined")
+    fieldsets = (
+        (None, {"fields": ("username", "password", "account_key")}),
+        ("Person", {"fields": ("first_name", "last_name", "email")}),
+        ("Rights", {"fields": ("is_active", "is_staff", "is_superuser")}),
+        ("Dates", {"fields": ("last_login", "date_joined")}),
+    )
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.is_superuser)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.is_superuser)
+
+    def has_view_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return bool(request.user.is_superuser)
+
+    has_change_permission = has_delete_permission = has_view_permission
+
+    def account_key(self, obj: User) -> str:
+        return f"{obj.administrator.key_prefix}…" if hasattr(obj, "administrator") else "none yet"
+
+    def save_model(self, request: HttpRequest, obj: User, form: forms.ModelForm, change: bool) -> None:
+        if not change:
+            obj.is_staff = True  # or they could not come in here
+        super().save_model(request, obj, form, change)
+        if not change:
+            secret.keep(request, obj, unseal(tenancy.administrator_of(obj).key_sealed))
+
+    def renew(self, obj: User, **choices: Any) -> tuple[Secret, str]:
+        return tenancy.reset_account_key(tenancy.administrator_of(obj)), "Reset the account key."
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[list[str], dict[str, int], set[str], list[str]]:
+        """Numbers instead of names: the instances they own go with them."""
+        instances = Instance.objects.filter(owner__in=objs).count()
+        counts = {"administrators": len(objs), "instances": instances, **count_contents("instance__owner", objs)}
+        return [str(each) for each in objs], counts, set(), []

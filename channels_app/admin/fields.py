@@ -1,0 +1,38 @@
+"""Form fields that the models need and Django has not."""
+
+import json
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.forms.fields import InvalidJSONInput
+
+
+class ObjectField(forms.JSONField):
+    """A JSON object that every supported database can store; empty means {}."""
+
+    def to_python(self, value: Any) -> dict[str, Any]:
+        try:
+            parsed = super().to_python(value)
+            text = json.dumps(parsed, allow_nan=False, ensure_ascii=False).encode()
+        except (ValueError, RecursionError):  # NaN, a lone surrogate, too deep, too many digits
+            raise ValidationError("This JSON cannot be stored.") from None
+        if parsed is None:
+            return {}
+        if not isinstance(parsed, dict) or b"\\u0000" in text:
+            raise ValidationError("Enter a JSON object, without NUL characters.")
+        return parsed
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        """What is shown again after an error."""
+        try:
+            return super().bound_data(data, initial)
+        except (ValueError, RecursionError):
+            return InvalidJSONInput(data)
+
+
+class LowerCaseField(forms.CharField):
+    """A name: compared, and stored, in lower case."""
+
+    def to_python(self, value: Any) -> str:
+        return str(super().to_python(value)).lower()

@@ -1,0 +1,108 @@
+"""The users of an instance and their groups."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.forms.models import BaseInlineFormSet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.http import urlencode
+
+from channels_app.core import tenancy
+from channels_app.core.credentials import Secret, unseal
+from channels_app.models import Group, InstanceUser, Membership
+
+from . import secret
+from .fields import LowerCaseField
+from .scope import ScopedAdmin, ScopedInline
+
+
+class MembershipFormSet(BaseInlineFormSet):
+    def save_new(self, form: forms.ModelForm, commit: bool = True) -> Membership:
+        return tenancy.add_to_group(self.instance, form.cleaned_data["group"])
+
+
+class MembershipInline(ScopedInline, admin.TabularInline):
+    """A user's groups, of the same instance. Memberships come and go; none is changed into another."""
+
+    model = Membership
+    formset = MembershipFormSet
+    extra = 0
+    max_num = tenancy.MAX_GROUPS_PER_USER
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_formset(self, request: HttpRequest, obj: InstanceUser | None = None, **kwargs: Any) -> type[BaseInlineFormSet]:
+        formset = super().get_formset(request, obj, validate_max=True, **kwargs)
+        if obj is not None and "group" in formset.form.base_fields:
+            formset.form.base_fields["group"].queryset = Group.objects.filter(instance=obj.instance_id)
+        return formset
+
+
+class InstanceUserForm(forms.ModelForm):
+    password = forms.CharField(
+        max_length=128, strip=False, required=False, widget=forms.PasswordInput(attrs={"autocomplete": "new-password"})
+    )
+
+    class Meta:
+        model = InstanceUser
+        fields = ("instance", "username", "profile")
+        field_classes = {"username": LowerCaseField}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        is_new = self.instance.pk is None
+        self.fields["password"].required = is_new
+        self.fields["password"].help_text = "" if is_new else "Empty: it stays as it is."
+
+
+@admin.register(InstanceUser)
+class InstanceUserAdmin(secret.SecretAdmin, ScopedAdmin):
+    secret_name = "user key"  # noqa: S105  (what it is called)
+    renew_label = "Reset user key"
+    renew_warning = "The user gets a new key. The old one stops at once, and its connections are closed."
+
+    form = InstanceUserForm
+    list_display = ("username", "instance", "key", "created_at")
+    list_filter = (("instance", admin.RelatedOnlyFieldListFilter),)
+    list_select_related = ("instance",)
+    search_fields = ("username", "instance__name")
+    autocomplete_fields = ("instance",)
+    fields = ("instance", "username", "password", "profile", "key")
+    readonly_fields = ("key",)
+    inlines = (MembershipInline,)
+
+    @admin.display(description="user key")
+    def key(self, obj: InstanceUser) -> str:
+        return f"{obj.key_prefix}…" if obj.key_prefix else "shown once it is saved"
+
+    def get_inlines(self, request: HttpRequest, obj: InstanceUser | None) -> Any:
+        return self.inlines if obj else ()  # which groups there are is known when the instance is
+
+    def make(self, request: HttpRequest, values: dict[str, Any]) -> InstanceUser:
+        user = tenancy.create_user(values.pop("instance"), **values)
+        secret.keep(request, user, unseal(user.key_sealed))
+        return user
+
+    def save_model(self, request: HttpRequest, obj: InstanceUser, form: forms.ModelForm, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if change and form.cleaned_data["password"]:
+            tenancy.set_password(obj, form.cleaned_data["password"])
+
+    def renew(self, obj: InstanceUser, **choices: Any) -> tuple[Secret, str]:
+        return tenancy.reset_user_key(obj), "Reset the user key."
+
+
+@admin.register(Group)
+class GroupAdmin(ScopedAdmin):
+    list_display = ("__str__", "instance", "description")
+    list_filter = (("instance", admin.RelatedOnlyFieldListFilter),)
+    list_select_related = ("instance",)
+    search_fields = ("name", "label", "instance__name")
+    autocomplete_fields = ("instance",)
+
+    def object_tools(self, obj: Group) -> list[tuple[str, str]]:
+        query = urlencode({"groups__id__exact": obj.pk})
+        return [("Members", f"{reverse('admin:channels_app_instanceuser_changelist')}?{query}")]

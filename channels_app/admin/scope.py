@@ -1,0 +1,117 @@
+"""Who sees and changes what: a superuser everything, any other administrator the instances they own and what is in them.
+
+Django's model permissions play no part, so none have to be assigned. What is another's is missing: it is in no list, no
+choice, no filter, and its pages answer as those of something that never existed.
+"""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db import models
+from django.db.models import ForeignKey, Model, QuerySet
+from django.http import HttpRequest, HttpResponse
+
+from channels_app.models import ApiKey, Channel, Group, Instance, InstanceUser
+
+from .fields import ObjectField
+
+IN_AN_INSTANCE = (Channel, ApiKey, InstanceUser, Group)
+OWNER_PATHS: dict[type[Model], str] = {Instance: "owner", **dict.fromkeys(IN_AN_INSTANCE, "instance__owner")}
+
+
+def visible_to(user: Any, queryset: QuerySet[Any]) -> QuerySet[Any]:
+    """The rows of `queryset`, of a model in OWNER_PATHS, that this administrator may see and change."""
+    return queryset if user.is_superuser else queryset.filter(**{OWNER_PATHS[queryset.model]: user})
+
+
+def may_change(user: Any, obj: Model | None) -> bool:
+    """None stands for the model as a whole: its list, or something new."""
+    if obj is None or user.is_superuser:
+        return True
+    instance = obj if isinstance(obj, Instance) else obj.instance  # type: ignore[attr-defined]
+    return bool(instance.owner_id == user.pk)
+
+
+def count_contents(path: str, objs: Any) -> dict[str, int]:
+    """How much would go with `objs`, which `path` leads to from what is in an instance. Messages are not counted."""
+    return {
+        str(model._meta.verbose_name_plural): model.objects.filter(**{f"{path}__in": objs}).count() for model in IN_AN_INSTANCE
+    }
+
+
+class ScopedChoices:
+    """For a ModelAdmin or an inline: foreign keys offer, and accept, only what the administrator may see."""
+
+    def formfield_for_foreignkey(self, db_field: "ForeignKey[Any, Any]", request: HttpRequest, **kwargs: Any) -> Any:
+        related = db_field.related_model
+        if related in OWNER_PATHS and "queryset" not in kwargs:
+            kwargs["queryset"] = visible_to(request.user, related._default_manager.all())
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)  # type: ignore[misc]
+
+
+class ScopedInline(ScopedChoices):
+    """An inline may do what its parent's page may."""
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return may_change(request.user, obj)
+
+    has_add_permission = has_change_permission = has_delete_permission = has_view_permission
+
+
+class ObjectTools:
+    """Links of its own at the top of an object's page."""
+
+    def object_tools(self, obj: Any) -> list[tuple[str, str]]:
+        """(text, URL) each."""
+        return []
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], **kwargs: Any) -> HttpResponse:
+        if kwargs.get("obj") is not None:
+            context["object_tools"] = self.object_tools(kwargs["obj"])
+        return super().render_change_form(request, context, **kwargs)  # type: ignore[misc]
+
+
+class ScopedAdmin(ObjectTools, ScopedChoices, admin.ModelAdmin):
+    """The base of every ModelAdmin of this app. New objects are made by `make`, which goes through `core.tenancy`."""
+
+    fixed_fields: tuple[str, ...] = ("instance",)  # chosen when the object is made, never changed
+    formfield_overrides = {models.JSONField: {"form_class": ObjectField}}
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return visible_to(request.user, super().get_queryset(request))
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return True  # the site lets in only active staff
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return True
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return may_change(request.user, obj)
+
+    has_change_permission = has_delete_permission = has_view_permission
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> type[forms.ModelForm]:
+        form = super().get_form(request, obj, change=change, **kwargs)
+        if change:
+            # Disabled and not read-only: a field that is not in the form takes no part in the check of unique names.
+            for name in self.fixed_fields:
+                form.base_fields[name].disabled = True
+        return form
+
+    def make(self, request: HttpRequest, values: dict[str, Any]) -> Model:
+        return self.model._default_manager.create(**values)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: forms.ModelForm, change: bool) -> None:
+        if not change:
+            vars(obj).update(vars(self.make(request, dict(form.cleaned_data))))
+            return
+        # Only what was changed: whatever happened to the rest of the row since it was read must stay.
+        touched = [
+            field.name
+            for field in obj._meta.concrete_fields
+            if field.name in form.changed_data or getattr(field, "auto_now", False)
+        ]
+        if touched:
+            obj.save(update_fields=touched)

@@ -1,0 +1,93 @@
+"""Secrets in the admin: each is shown once, on a page of its own, and then only replaced.
+
+Between the POST that makes a secret and the page that shows it, it waits sealed in the session, and the page takes it
+out. It is never part of a URL, of a message on the next page, or of the record of who did what.
+"""
+
+from typing import Any
+
+from django import forms
+from django.db import transaction
+from django.db.models import Model
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+
+from channels_app.core.credentials import Secret, seal, unseal
+
+from .scope import ObjectTools
+
+SESSION_KEY = "secret_to_show"
+
+
+def keep(request: HttpRequest, obj: Model, text: str) -> None:
+    """Have the object's next secret page show this."""
+    request.session[SESSION_KEY] = {"of": [obj._meta.label, obj.pk], "sealed": seal(text)}
+
+
+def take(request: HttpRequest, obj: Model) -> str | None:
+    """What was kept for the object, once. Something kept for another one is dropped."""
+    kept = request.session.pop(SESSION_KEY, None)
+    return unseal(kept["sealed"]) if kept and kept["of"] == [obj._meta.label, obj.pk] else None
+
+
+class SecretAdmin(ObjectTools):
+    """Mixed into the ModelAdmin of something that has a secret: pages to show it once and to replace it."""
+
+    secret_name: str
+    renew_label: str
+    renew_warning: str
+    renew_form: type[forms.Form] = forms.Form
+
+    def renew(self, obj: Any, **choices: Any) -> tuple[Secret, str]:
+        """Replace the object's secret, with what `renew_form` asked for; and say what was done, for the record."""
+        raise NotImplementedError
+
+    def get_urls(self) -> list[URLPattern]:
+        def named(page: str, view: Any) -> URLPattern:
+            return path(f"<path:object_id>/{page}/", self.admin_site.admin_view(view), name=self._url_name(page))
+
+        return [named("secret", self.secret_view), named("renew", self.renew_view), *super().get_urls()]  # type: ignore[misc]
+
+    def _url_name(self, page: str) -> str:
+        return f"{self.opts.app_label}_{self.opts.model_name}_{page}"
+
+    def _url(self, page: str, obj: Model) -> str:
+        return reverse(f"admin:{self._url_name(page)}", args=[obj.pk])
+
+    def object_tools(self, obj: Any) -> list[tuple[str, str]]:
+        return [(self.renew_label, self._url("renew", obj)), *super().object_tools(obj)]
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], **kwargs: Any) -> HttpResponse:
+        if kwargs.get("add"):  # what comes next is the secret's page, whatever the button
+            context |= {"show_save_and_add_another": False, "show_save_and_continue": False}
+        return super().render_change_form(request, context, **kwargs)
+
+    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
+        return HttpResponseRedirect(self._url("secret", obj))
+
+    def secret_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        obj = self._object_or_404(request, object_id)
+        return self._page(request, obj, "secret", f"{self.secret_name} of {obj}", secret=take(request, obj))
+
+    def renew_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        obj = self._object_or_404(request, object_id)
+        form = self.renew_form(request.POST) if request.method == "POST" else self.renew_form()
+        if not form.is_valid():
+            return self._page(request, obj, "renew", f"{self.renew_label}: {obj}", form=form)
+        with transaction.atomic():
+            secret, done = self.renew(obj, **form.cleaned_data)
+            self.log_change(request, obj, done)  # type: ignore[attr-defined]
+        keep(request, obj, secret.text)
+        return HttpResponseRedirect(self._url("secret", obj))
+
+    def _object_or_404(self, request: HttpRequest, object_id: str) -> Any:
+        obj = self.get_object(request, object_id)  # type: ignore[attr-defined]
+        if obj is None or not self.has_change_permission(request, obj):  # type: ignore[attr-defined]
+            raise Http404
+        return obj
+
+    def _page(self, request: HttpRequest, obj: Model, page: str, title: str, **context: Any) -> HttpResponse:
+        context |= {"title": title, "opts": self.opts, "original": obj, "page": self, "renew_url": self._url("renew", obj)}
+        context |= self.admin_site.each_context(request)
+        return TemplateResponse(request, f"admin/{page}.html", context)

@@ -1,0 +1,42 @@
+"""The admin site: Django's, with a page for messages, which have no ModelAdmin (their key is composite, their number huge)."""
+
+import functools
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth import get_user_model
+from django.http import HttpRequest
+from django.urls import URLPattern, URLResolver, path, reverse
+
+from .messages import message_list
+
+
+class PubSubAdminSite(admin.AdminSite):
+    site_header = "Pub/sub server"
+    site_title = "Pub/sub server"
+    index_title = "Administration"
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        messages = path("channels_app/message/", self.admin_view(message_list), name="channels_app_message")
+        return [messages, *super().get_urls()]
+
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[dict[str, Any]]:
+        app_list = super().get_app_list(request, app_label)
+        for app in app_list:
+            if app["app_label"] == "channels_app":
+                app["models"].append(_messages_entry())
+            for entry in app["models"]:
+                if entry.get("model") is get_user_model():
+                    entry["name"] = "Administrators"  # "Users" are those inside an instance
+        return app_list
+
+
+def _messages_entry() -> dict[str, Any]:
+    url = reverse("admin:channels_app_message")
+    return {"name": "Messages", "object_name": "Message", "admin_url": url, "add_url": None, "view_only": True}
+
+
+@functools.cache
+def default_site() -> PubSubAdminSite:
+    """Cached: Django asks for it a second time while the first import of this package is still registering models."""
+    return PubSubAdminSite()
