@@ -18,7 +18,7 @@ from django.conf import settings  # noqa: E402  (needs the environment)
 
 settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # a real one costs 0.2 s by design
 
-from channels_app.core import directory, publishing  # noqa: E402  (needs Django set up)
+from channels_app.core import directory, publishing, throttling  # noqa: E402  (needs Django set up)
 
 
 def pytest_report_header() -> str:
@@ -34,5 +34,6 @@ def backend() -> backends.Backend:
 def _fresh_process(_django_db_marker: None) -> Iterator[None]:
     """Nothing that one test's process remembered reaches the next; what it still had to write is written before its rows go."""
     directory.forget()
+    throttling.reset()
     yield
     publishing.close_lanes()

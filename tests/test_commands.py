@@ -7,6 +7,7 @@ from io import StringIO
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
+from django.db.migrations.recorder import MigrationRecorder
 
 from channels_app.core import directory, publishing
 from channels_app.core.credentials import Credentials
@@ -67,9 +68,9 @@ class TestQuickstart:
 
 @pytest.mark.django_db
 def test_commands_say_when_the_database_lacks_migrations() -> None:
-    call_command("migrate", "channels_app", "zero", verbosity=0)
+    MigrationRecorder.Migration.objects.filter(app="channels_app", name="0001_initial").delete()
     for command in ("quickstart", "serve", "trim"):
-        with pytest.raises(CommandError, match=r"lacks 1 migrations\. Run `manage\.py migrate`"):
+        with pytest.raises(CommandError, match=r"lacks [1-9][0-9]* migrations\. Run `manage\.py migrate`"):
             output_of(command)
 
 
@@ -93,7 +94,7 @@ def test_explain_knows_every_close_code_and_what_to_do() -> None:
 
 
 def test_explain_says_which_codes_there_are() -> None:
-    with pytest.raises(CommandError, match="4403 is no close code of this server. It uses 4003, "):
+    with pytest.raises(CommandError, match=r"4403 is no close code of this server\. It uses 4003, "):
         output_of("explain", "4403")
 
 

@@ -59,7 +59,9 @@ class Lobby:
         return self.client.get(self.poll_path, params=query)
 
     def websocket(self, query: str = "", key: str | None = None) -> websockets.sync.client.ClientConnection:
-        url = f"{self.server.url.replace('http', 'ws', 1)}{self.poll_path}?transport=websocket&api_key={key or self.key}&{query}"
+        url = (
+            f"{self.server.url.replace('http', 'ws', 1)}{self.poll_path}?transport=websocket&api_key={key or self.key}&{query}"
+        )
         return websockets.sync.client.connect(url)
 
     def listening(self, count: int = 1) -> None:

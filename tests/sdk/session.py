@@ -1,6 +1,6 @@
 """What a user of the Python SDK does, as one program. Prints what it saw as a JSON object.
 
-    python session.py BASE_URL INSTANCE ACCOUNT_KEY
+python session.py BASE_URL INSTANCE ACCOUNT_KEY
 """
 
 import json

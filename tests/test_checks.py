@@ -1,0 +1,79 @@
+"""System checks: unsound combinations of settings are refused by id, sound ones are not."""
+
+from types import SimpleNamespace
+
+import pytest
+from django.core.checks import run_checks
+from django.test import override_settings
+
+from channels_app import checks
+
+SQLITE = "django.db.backends.sqlite3"
+POSTGRESQL = "django.db.backends.postgresql"
+IN_MEMORY = "channels.layers.InMemoryChannelLayer"
+REDIS = "channels_redis.core.RedisChannelLayer"
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """What the checks look at, sound; each test spoils some of it."""
+    settings = SimpleNamespace(
+        DATABASES={"default": {"ENGINE": SQLITE}},
+        CHANNEL_LAYERS={"default": {"BACKEND": IN_MEMORY}},
+        SECRET_KEY="tGzv3JOkF0XG5Qx2TlKWIA-dGhlIHNhbXBsZSBub25jZQ",
+        DEBUG=False,
+    )
+    monkeypatch.setattr(checks, "settings", settings)
+    return settings
+
+
+def ids(*, deploy: bool = False) -> set[str]:
+    found = run_checks(databases=["default"], include_deployment_checks=deploy)
+    return {message.id for message in found if message.id and message.id.startswith("pubsub.")}
+
+
+def test_the_settings_the_tests_run_with_are_sound() -> None:
+    assert ids() == set()
+
+
+@pytest.mark.parametrize(
+    ("engine", "layer", "expected"),
+    [
+        (SQLITE, IN_MEMORY, {"pubsub.E001", "pubsub.E002"}),
+        (SQLITE, REDIS, {"pubsub.E001"}),
+        (POSTGRESQL, IN_MEMORY, {"pubsub.E002"}),
+        (POSTGRESQL, REDIS, set()),
+    ],
+)
+def test_several_processes_need_postgresql_and_redis(
+    settings: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, engine: str, layer: str, expected: set[str]
+) -> None:
+    settings.DATABASES["default"]["ENGINE"] = engine
+    settings.CHANNEL_LAYERS["default"]["BACKEND"] = layer
+    assert ids() == set()
+    monkeypatch.setenv(checks.PROCESSES_VARIABLE, "2")
+    assert ids() == expected
+
+
+@pytest.mark.parametrize("age", [60, None])
+def test_persistent_connections_are_refused(settings: SimpleNamespace, age: int | None) -> None:
+    settings.DATABASES["default"]["CONN_MAX_AGE"] = age
+    assert ids() == {"pubsub.E003"}
+
+
+@pytest.mark.parametrize(
+    "key", ["django-insecure-0123456789abcdefghijklmnopqrst", "short", "a" * 50, "change-me-" + "0123456789" * 5]
+)
+def test_a_default_or_weak_secret_is_refused_outside_debug(settings: SimpleNamespace, key: str) -> None:
+    settings.SECRET_KEY = key
+    assert ids() == {"pubsub.E004"}
+    settings.DEBUG = True
+    assert ids() == set()
+
+
+def test_open_registration_is_a_warning_for_deployments() -> None:
+    assert "pubsub.W005" in ids(deploy=True)
+    with override_settings(PUBSUB={"OPEN_REGISTRATION": False}):
+        assert "pubsub.W005" not in ids(deploy=True)
