@@ -149,6 +149,14 @@ SPECTACULAR_SETTINGS = {
     "REDOC_DIST": "SIDECAR",
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": r"/v1\.1/",
+    "PREPROCESSING_HOOKS": ["channels_app.dialects.syncano.schema.only_v1_1"],
+    "ENUM_NAME_OVERRIDES": {"PermissionEnum": "channels_app.models.channels.Channel.Permission"},
+    "APPEND_COMPONENTS": {
+        "securitySchemes": {
+            "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-KEY", "description": "An account key or an API key."},
+            "UserKey": {"type": "apiKey", "in": "header", "name": "X-USER-KEY", "description": "A user, beside an API key."},
+        }
+    },
 }
 
 CORS_ALLOW_ALL_ORIGINS = True

@@ -6,6 +6,8 @@ him; a key that allows anonymous reading has the reading part of other_permissio
 
 import enum
 
+from django.db.models import Q
+
 from .directory import ChannelInfo
 from .errors import PermissionDenied, PublishDisabled
 from .principals import READ, Principal
@@ -40,6 +42,26 @@ def authorize_publish(principal: Principal, channel: ChannelInfo) -> str:
     if not channel.custom_publish:
         raise PublishDisabled
     return rule
+
+
+def may_ever(principal: Principal, action: Action) -> bool:
+    """Whether some channel could allow it to this caller: otherwise it is refused without a look at the channel."""
+    if principal.is_manager or principal.user_id:
+        return True
+    return action is Action.READ and (principal.role == READ or principal.allow_anonymous_read)
+
+
+def readable(principal: Principal) -> Q:
+    """The same decision for READ as a condition on rows of Channel: those that the caller may see in a list."""
+    if principal.is_manager or principal.role == READ:
+        return Q()
+    open_to_read = ("subscribe", "publish")
+    allowed = Q(pk__in=[])
+    if principal.user_id or principal.allow_anonymous_read:
+        allowed |= Q(other_permissions__in=open_to_read)
+    if principal.user_id:
+        allowed |= Q(group_id__in=principal.group_ids, group_permissions__in=open_to_read)
+    return allowed
 
 
 def _why_not(principal: Principal, channel: ChannelInfo) -> str:

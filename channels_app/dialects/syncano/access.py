@@ -4,8 +4,8 @@ from channels_app.core import directory, throttling
 from channels_app.core.credentials import Credentials
 from channels_app.core.directory import ChannelInfo, InstanceInfo
 from channels_app.core.errors import PermissionDenied
-from channels_app.core.permissions import Action, authorize, authorize_publish
-from channels_app.core.principals import READ, Principal
+from channels_app.core.permissions import Action, authorize, authorize_publish, may_ever
+from channels_app.core.principals import Principal
 
 
 def admit(
@@ -19,7 +19,8 @@ def admit(
     """
     instance = directory.instance(instance_name)
     principal = directory.resolve(credentials, instance)
-    check_may_ever(principal, action)
+    if not may_ever(principal, action):
+        raise PermissionDenied(rule="no channel's permissions could allow it")
     throttle(principal, instance, address, poll=poll)
     channel = directory.channel(instance, channel_name)
     if action is Action.PUBLISH:
@@ -27,15 +28,6 @@ def admit(
     else:
         authorize(principal, action, channel)
     return instance, principal, channel
-
-
-def check_may_ever(principal: Principal, action: Action) -> None:
-    """Refuse whom no channel could admit, before telling whether there is one."""
-    if principal.is_manager or principal.user_id:
-        return
-    if action is Action.READ and (principal.role == READ or principal.allow_anonymous_read):
-        return
-    raise PermissionDenied(rule="no channel's permissions could allow it to this caller")
 
 
 def throttle(principal: Principal, instance: InstanceInfo, address: str, *, poll: bool = False) -> None:

@@ -2,7 +2,7 @@
 
 from channels_app.core.directory import ChannelInfo
 
-V1_1 = "v1.1"
+V1_1, V1 = "v1.1", "v1"
 
 
 def instance(version: str, name: str) -> str:

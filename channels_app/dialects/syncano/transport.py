@@ -1,0 +1,56 @@
+"""How this wire uses HTTP: which bodies it reads, what it writes, and that it negotiates nothing (wire/syncano.md §1)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+from rest_framework.metadata import BaseMetadata
+from rest_framework.negotiation import BaseContentNegotiation, DefaultContentNegotiation
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from .parsing import parse_json
+
+P = TypeVar("P", bound=BaseParser)
+
+
+class JSONParser(BaseParser):
+    media_type = "application/json"
+
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None) -> Any:
+        return parse_json(stream.read())
+
+
+class PlainTextParser(JSONParser):
+    """JSON under another name: it spares browsers the preflight."""
+
+    media_type = "text/plain"
+
+
+class UTF8JSONRenderer(JSONRenderer):
+    charset = "utf-8"
+
+
+class AnyAccept(BaseContentNegotiation):
+    """Answers are JSON whatever `Accept` says; a body without a content type is taken for JSON."""
+
+    def select_parser(self, request: Request, parsers: Sequence[P]) -> P | None:
+        return DefaultContentNegotiation().select_parser(request, parsers) if request.content_type else parsers[0]
+
+    def select_renderer(
+        self, request: Request, renderers: Sequence[BaseRenderer], format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        return renderers[0], renderers[0].media_type
+
+
+class Description(BaseMetadata):
+    """What OPTIONS answers: the same for everybody, so it needs no key and tells nothing about what exists."""
+
+    def determine_metadata(self, request: Request, view: APIView) -> dict[str, Any]:
+        return {
+            "name": view.get_view_name(),
+            "description": view.get_view_description(),
+            "renders": [renderer.media_type for renderer in view.renderer_classes],
+            "parses": [parser.media_type for parser in view.parser_classes],
+        }
