@@ -48,7 +48,7 @@ class Dispatcher:
         """Tell where the log stands; ignored when that is known already."""
         if self._position is None:
             self._epoch = head.epoch
-            self._position = head.last_id
+            self._position = head.top_id  # whatever the room has up to there, its subscribers read from the log
             self._fill_if_behind()
 
     def advance(self, epoch: str, last_id: int, messages: Sequence[Message] = ()) -> bool:
@@ -96,7 +96,7 @@ class Dispatcher:
     def _restart(self, epoch: str, last_id: int) -> None:
         """The log was replaced under us (a backup was restored): go on from its end, and say so."""
         self._epoch, self._position, self._target = epoch, last_id, last_id
-        self._fan_out([Gap(0, 0, GapReason.EPOCH)])
+        self._fan_out([Gap(0, last_id, GapReason.EPOCH)])
 
     def _fill_if_behind(self) -> None:
         if self._position is not None and self._position < self._target and self._filling is None and self.subscribers:

@@ -31,13 +31,19 @@ def continues(position: int, events: Sequence[Event], room: str | None) -> bool:
 
 
 def newer(position: int, events: Sequence[Event]) -> list[Event]:
-    """The events without those that the position has already passed."""
-    return [event for event in events if last_id(event) > position or _is_epoch(event)]
+    """The events without those that the position has already passed; a gap is told from there on."""
+    return [_after(position, event) for event in events if last_id(event) > position or _is_epoch(event)]
 
 
 def last_id(event: Event) -> int:
     """The position of a reader that has taken the event."""
     return event.to_id if isinstance(event, Gap) else event.id
+
+
+def _after(position: int, event: Event) -> Event:
+    if isinstance(event, Gap) and event.from_id <= position and not _is_epoch(event):
+        return Gap(position + 1, event.to_id, event.reason)
+    return event
 
 
 def _is_epoch(event: Event) -> bool:

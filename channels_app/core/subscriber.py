@@ -60,8 +60,9 @@ class Subscriber:
         self.recovery = Recovery.COMPLETE
         self._live = False
         self._buffering = False
-        self._buffer: list[Event] = []
+        self._buffer: list[Event] = []  # what `next` gives out, or, while buffering, what was offered meanwhile
         self._bytes = 0
+        self._reached = 0  # when live: the position once the buffer has been taken
         self._page = PAGE
         self._closed: CloseReason | None = None
         self._wake: asyncio.Future[None] | None = None
@@ -77,6 +78,10 @@ class Subscriber:
             self._buffer = []
             self._bytes = 0
         else:
+            if self._live:
+                # The dispatcher may lag behind what was read from the log.
+                events = recovery.newer(self._reached, events)
+                self._reached = recovery.last_id(events[-1]) if events else self._reached
             self._buffer.extend(events)
             self._bytes += size
         self._wake_up()
@@ -120,10 +125,8 @@ class Subscriber:
             if self._closed:
                 raise SubscriberClosed(self._closed)
             if self._buffer and not self._buffering:
-                events = self._take()
-                if events:
-                    return events
-            elif not self._live:
+                return self._take()
+            if not self._live:
                 await self._read_page()
             else:
                 self._wake = asyncio.get_running_loop().create_future()
@@ -133,12 +136,8 @@ class Subscriber:
                     self._wake = None
 
     def _take(self) -> list[Event]:
-        # The dispatcher may lag behind what was read from the log: what it still offers of that is dropped here.
-        events = recovery.newer(self.position, self._buffer)
-        self._buffer = []
-        self._bytes = 0
-        if events:
-            self.position = recovery.last_id(events[-1])
+        events, self._buffer, self._bytes = self._buffer, [], 0
+        self.position = recovery.last_id(events[-1])
         return events
 
     async def _read_page(self) -> None:
@@ -149,8 +148,12 @@ class Subscriber:
         except DatabaseError as error:
             # The log may be back in a moment: a live connection is worth waiting for it.
             logger.warning("A subscriber of channel %d waits for the log: %s", self.channel_id, error)
-            self._buffering = False
+            self._buffer, self._buffering = [], False  # what was offered meanwhile follows a page that was not read
             await asyncio.sleep(RETRY_SECONDS)
+            return
+        if head.epoch != self.epoch:  # the log was replaced under us: go on from its end, as the dispatcher does
+            self.epoch = head.epoch
+            self._merge([Gap(0, head.top_id, GapReason.EPOCH)], is_last_page=False)
             return
         events: list[Event] = list(messages)
         if gap := recovery.missing(self.position, messages, head, self.room):
@@ -165,6 +168,7 @@ class Subscriber:
         self._live = self._buffering and is_last_page and recovery.continues(reached, offered, self.room)
         self._buffering = False
         self._buffer = events + offered if self._live else events
+        self._reached = recovery.last_id(self._buffer[-1]) if self._buffer else reached
         self._wake_up()
 
     def _fit_page(self, messages: Sequence[Message]) -> None:

@@ -99,7 +99,7 @@ class GapReason(enum.StrEnum):
 class Gap:
     """The explicit notice that messages of a reader's room with ids in `from_id`..`to_id` (inclusive) are gone.
 
-    With reason EPOCH both ids are 0: no id from before says anything about the ids that follow.
+    With reason EPOCH no id from before says anything: `from_id` is 0, and what follows has ids above `to_id`.
     """
 
     from_id: int

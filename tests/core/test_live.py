@@ -5,8 +5,10 @@ import asyncio
 import pytest
 import pytest_asyncio
 from asgiref.sync import sync_to_async
+from django.db import OperationalError
 
 from channels_app.core import directory, hub, log, notifier, tenancy
+from channels_app.core import subscriber as subscriber_module
 from channels_app.core.credentials import Credentials
 from channels_app.core.errors import NotFound
 from channels_app.core.subscriber import Access, SubscriberClosed
@@ -164,6 +166,35 @@ async def test_a_slow_reader_falls_back_to_the_log_and_misses_nothing(channel, s
         assert slow.buffered_bytes <= 2_000
         assert await take_ids(slow, 100) == list(range(1, 101))
         assert await nothing_waits(slow)
+
+
+async def test_a_slow_reader_waits_for_a_log_that_is_away_and_misses_nothing(channel, settings, monkeypatch):
+    settings.PUBSUB = {"SUBSCRIBER_BYTES": 500}
+    read, failures = subscriber_module.read_page, iter([OperationalError("the database restarts")] * 2)
+
+    def fail_twice(*arguments):
+        for failure in failures:
+            raise failure
+        return read(*arguments)
+
+    async with hub.subscribe(channel.id, "") as slow:
+        await apublish_many(channel, 5)
+        monkeypatch.setattr(subscriber_module, "read_page", fail_twice)
+        monkeypatch.setattr(subscriber_module, "RETRY_SECONDS", 0.01)
+        reading = asyncio.ensure_future(take_ids(slow, 7))
+        await apublish_many(channel, 2)
+        assert await reading == [1, 2, 3, 4, 5, 6, 7]
+
+
+async def test_a_slow_reader_is_told_when_the_log_was_replaced_meanwhile(channel, settings):
+    settings.PUBSUB = {"SUBSCRIBER_BYTES": 500, "SAFETY_POLL": 3600}
+    async with hub.subscribe(channel.id, "") as slow:
+        await apublish_many(channel, 5)
+        await sync_to_async(Counter.objects.filter(channel_id=channel.id).update)(epoch="restored")
+        (gap,) = await take(slow, 1)
+        assert (gap.reason, gap.to_id) == (GapReason.EPOCH, 5)
+        await apublish(channel)
+        assert await take_ids(slow, 1) == [6]
 
 
 # What is gone

@@ -1,4 +1,4 @@
-"""Live delivery on a real server, under both servers: long poll, WebSocket and Server-Sent Events (wire/syncano.md §10, §12)."""
+"""Live delivery, under both servers: long poll, WebSocket and Server-Sent Events (wire/syncano.md §10, §12)."""
 
 import json
 import threading
@@ -64,9 +64,9 @@ class Lobby:
         )
         return websockets.sync.client.connect(url)
 
-    def listening(self, count: int = 1) -> None:
-        """Return once that many long polls are waiting: a published message is the one way to know, so it just takes a moment."""
-        time.sleep(0.3 * count)
+    def listening(self) -> None:
+        """Give the long polls a moment to arrive: nothing tells a client that its poll is waiting."""
+        time.sleep(0.3)
 
 
 _names = iter(f"lobby{n}" for n in range(10_000))

@@ -1,0 +1,172 @@
+"""The live path against a model: whatever is published, trimmed, hinted (or not), read slowly, cut and resumed, every reader
+gets each message of its room after its position once and in order, or one notice that covers what is gone."""
+
+import asyncio
+import itertools
+from unittest import mock
+
+import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as Bounds
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, multiple, rule, run_state_machine_as_test
+
+from channels_app.core import hub, log, notifier, tenancy
+from channels_app.core.log import Entry
+from channels_app.core.types import ALL_ROOMS, Draft, Gap, Message, Position
+from channels_app.models import Channel, Instance
+
+ROOMS = ["a", "b"]
+_names = (f"model{n}" for n in itertools.count())
+
+
+class Reader:
+    """A client: joins at a position, keeps what it was told, and can be cut and come back."""
+
+    def __init__(self, machine, room, after):
+        self.machine = machine
+        self.room = room
+        self.told: list[Message | Gap] = []
+        self.join(after)
+        self.start = self.subscriber.joined_at
+
+    def join(self, after):
+        position = None if after is None else Position(after)
+        self.context = hub.subscribe(self.machine.channel_id, self.room, after=position)
+        self.subscriber = self.machine.run(self.context.__aenter__())
+
+    def leave(self):
+        self.machine.run(self.context.__aexit__(None, None, None))
+
+    def resume(self):
+        self.leave()
+        last = self.told[-1] if self.told else None
+        self.join(self.start if last is None else last.to_id if isinstance(last, Gap) else last.id)
+
+    async def read(self, *, patience):
+        """Take what comes until nothing has come for a moment."""
+        try:
+            while True:
+                self.told += await asyncio.wait_for(self.subscriber.next(), patience)
+        except TimeoutError:
+            pass
+
+    def check(self):
+        """What it was told so far is right as far as it goes; returns the id up to which it knows all."""
+        reached = self.start
+        of_its_room = self.machine.ids_of(self.room)
+        for event in self.told:
+            if isinstance(event, Gap):
+                assert event.from_id > reached, "a gap behind what was told already"
+                skipped = [id_ for id_ in of_its_room if reached < id_ <= event.to_id]
+                assert all(id_ <= self.machine.trimmed for id_ in skipped), "a gap over what was still there"
+                reached = event.to_id
+            else:
+                assert event.id in of_its_room, "a message of another room"
+                skipped = [id_ for id_ in of_its_room if reached < id_ < event.id]
+                assert not skipped, f"silently skipped {skipped}"
+                assert event.id > reached, "a repeat"
+                reached = event.id
+        return reached
+
+
+class LiveDelivery(RuleBasedStateMachine):
+    readers = Bundle("readers")
+    hints = Bundle("hints")
+
+    def __init__(self):
+        super().__init__()
+        self.loop = asyncio.new_event_loop()
+        self.rooms_of: list[str] = []  # the room of message id = index + 1
+        self.trimmed = 0
+        self.all_readers: list[Reader] = []
+        self.announced: list = []
+        self.announcing = mock.patch.object(notifier, "announce", self.announced.extend)
+        self.announcing.start()
+
+    def run(self, coroutine):
+        return self.loop.run_until_complete(coroutine)
+
+    def ids_of(self, room):
+        return [id_ for id_, its in enumerate(self.rooms_of, 1) if room is ALL_ROOMS or its == room]
+
+    @initialize()
+    def make_channel(self):
+        instance = Instance.objects.get(name="rivia")
+        row = tenancy.create_channel(instance, name=next(_names), type=Channel.Type.SEPARATE_ROOMS)
+        self.channel_id = row.pk
+
+    @rule(target=hints, rooms=st.lists(st.sampled_from(ROOMS), min_size=1, max_size=8))
+    def publish(self, rooms):
+        log.append([Entry(self.channel_id, Draft("{}", "{}", room)) for room in rooms])
+        self.rooms_of += rooms
+        return multiple(self.announced.pop())
+
+    @rule(keep=st.integers(0, 5))
+    def trim(self, keep):
+        log.trim(self.channel_id, older_than=None, keep=keep, limit=1000)
+        self.trimmed = max(self.trimmed, len(self.rooms_of) - keep)
+
+    @rule(hint=hints)
+    def hint_arrives(self, hint):
+        """Perhaps late, out of order, or again; those that never come here are the lost ones."""
+        hub_of(self).advanced(hint)
+        self.run(asyncio.sleep(0))
+
+    @rule(target=readers, room=st.sampled_from([*ROOMS, ALL_ROOMS]), after=st.none() | st.integers(0, 30))
+    def join(self, room, after):
+        reader = Reader(self, room, after)
+        self.all_readers.append(reader)
+        return reader
+
+    @rule(reader=readers)
+    def read(self, reader):
+        self.run(reader.read(patience=0.005))
+        reader.check()
+
+    @rule(reader=readers)
+    def cut_and_resume(self, reader):
+        reader.resume()
+
+    @rule(reader=consumes(readers))
+    def leave_for_good(self, reader):
+        reader.leave()
+        self.all_readers.remove(reader)
+        reader.check()
+
+    def teardown(self):
+        try:
+            self.settle()
+        finally:
+            self.announcing.stop()
+            self.run(close_hub())
+            self.run(self.loop.shutdown_default_executor())
+            self.loop.close()
+
+    def settle(self):
+        """The safety poll finds what no hint told; then everybody knows everything."""
+        self.run(hub_of(self)._poll_heads())
+        for reader in self.all_readers:
+            self.run(reader.read(patience=0.02))
+            reached = reader.check()
+            missed = [id_ for id_ in self.ids_of(reader.room) if id_ > reached]
+            assert not missed, f"never told of {missed}"
+
+
+def hub_of(machine):
+    async def current():
+        return hub.current()
+
+    return machine.run(current())
+
+
+async def close_hub():
+    await hub.current().close()
+
+
+@pytest.mark.parametrize("buffer", [1_000_000, 900], ids=["ordinary buffers", "buffers of four messages"])
+def test_no_sequence_of_events_makes_a_reader_miss_repeat_or_reorder(owner, settings, buffer):
+    settings.PUBSUB = {"SAFETY_POLL": 3600, "SUBSCRIBER_BYTES": buffer}
+    tenancy.create_instance(owner=owner, name="rivia")
+    bounds = Bounds(max_examples=40, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
+    run_state_machine_as_test(LiveDelivery, settings=bounds)
