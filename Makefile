@@ -44,12 +44,12 @@ clean:
 
 $(VENV)/run.txt: requirements.txt | $(BIN)/python
 	@echo "Installing what the server needs (once)..."
-	@$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	@$(BIN)/python -m pip install -qq --requirement requirements.txt
 	@cp requirements.txt $@
 
 $(VENV)/dev.txt: requirements-dev.txt requirements.txt | $(BIN)/python
 	@echo "Installing what the tests need (once)..."
-	@$(BIN)/python -m pip install --quiet --requirement requirements-dev.txt
+	@$(BIN)/python -m pip install -qq --requirement requirements-dev.txt
 	@cp requirements.txt $(VENV)/run.txt
 	@cp requirements-dev.txt $@
 

@@ -21,7 +21,7 @@ def install_python() -> None:
     if stamp.exists() and stamp.read_text() == pins:
         return
     shutil.rmtree(PYTHON_FOLDER, ignore_errors=True)
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(PYTHON_FOLDER)]
+    pip = [sys.executable, "-m", "pip", "install", "-qq", "--no-deps", "--target", str(PYTHON_FOLDER)]
     subprocess.run([*pip, "--requirement", str(HERE / "requirements.txt")], check=True)
     stamp.write_text(pins)
 

@@ -51,7 +51,7 @@ def main(base_url: str, instance: str, account_key: str) -> None:
             enough.set()
         return not enough.is_set()
 
-    channel.poll(callback=on_message, error=print, last_id=0)
+    channel.poll(callback=on_message, last_id=0)
     published = [channel.publish(message) for message in MESSAGES]
     enough.wait(30)
     report = {
