@@ -30,7 +30,7 @@ def test_the_lines_that_quickstart_prints_work_as_printed(deployment: Deployment
             published.append(curl(publish))
     assert {answer.status_code for answer in published} == {201}
     assert polling.result().json()["payload"] == {"text": "Hello"}
-    assert [message["id"] for message in curl(history).json()["objects"]][0] == len(published)
+    assert curl(history).json()["objects"][0]["id"] == len(published)
 
 
 def test_serve_refuses_a_default_secret(deployment: Deployment) -> None:
