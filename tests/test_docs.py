@@ -1,0 +1,92 @@
+"""The documentation keeps its word: every link leads somewhere, every setting is there with its default, none is invented."""
+
+import re
+from dataclasses import MISSING, fields
+from pathlib import Path
+
+import pytest
+
+from channels_app.conf import Conf
+from channels_app.core.types import CLOSE_REASONS
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("**/*.md"))]
+SETTINGS_PAGE = ROOT / "docs" / "settings.md"
+
+ROW = re.compile(r"^\| `(\w+)` \| (?:`([^`]*)`)?", re.MULTILINE)  # | `NAME` | `default`
+FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+ENVIRONMENT_NAME = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b")
+
+READ_BY_OTHERS = {"FORWARDED_ALLOW_IPS", "PORT"}  # uvicorn; make and quickstart
+OF_CLIENTS = {"SYNCANO_APIROOT", "SYNCANO_LOGLEVEL"}  # of Syncano's Python SDK
+
+
+def own_settings() -> dict[str, str]:
+    """Each of channels_app.conf's, as `PUBSUB_<NAME>`, with its default as one would write it in the environment."""
+    return {f"PUBSUB_{each.name}": written(each.default) for each in fields(Conf)}
+
+
+def written(default: object) -> str:
+    if default is MISSING:  # a list, empty unless set
+        return ""
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
+def names_read_by_the_code() -> set[str]:
+    """What settings.py and the system checks take from the environment, by name."""
+    settings = (ROOT / "pubsub_site" / "settings.py").read_text()
+    checks = (ROOT / "channels_app" / "checks.py").read_text()
+    return set(re.findall(r'\benv\.\w+\(\s*"([A-Z_]+)"', settings)) | set(re.findall(r'= "(PUBSUB_[A-Z_]+)"', checks))
+
+
+def known_names() -> set[str]:
+    return own_settings().keys() | names_read_by_the_code() | READ_BY_OTHERS
+
+
+def anchors_of(page: Path) -> set[str]:
+    """The anchors of its headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", FENCE.sub("", page.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def broken_links(page: Path) -> list[str]:
+    broken = []
+    for link in LINK.findall(FENCE.sub("", page.read_text())):
+        path, _, anchor = link.partition("#")
+        if "://" in link:
+            continue
+        target = (page.parent / path).resolve() if path else page
+        if not target.exists() or (anchor and anchor not in anchors_of(target)):
+            broken.append(link)
+    return broken
+
+
+def test_the_settings_page_lists_every_variable_and_no_other() -> None:
+    assert {name for name, _ in ROW.findall(SETTINGS_PAGE.read_text())} == known_names()
+
+
+def test_the_settings_page_tells_the_true_defaults() -> None:
+    told = dict(ROW.findall(SETTINGS_PAGE.read_text()))
+    assert {name: told[name] for name in own_settings()} == own_settings()
+
+
+def test_every_setting_of_the_server_can_be_given_by_the_environment() -> None:
+    names = re.search(r"PUBSUB = \{(.*?)\n\}", (ROOT / "pubsub_site" / "settings.py").read_text(), re.DOTALL)
+    assert names is not None
+    assert set(re.findall(r'"([A-Z_]+)"', names[1])) == {each.name for each in fields(Conf)}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_page_mentions_a_variable_that_does_not_exist(page: Path) -> None:
+    assert set(ENVIRONMENT_NAME.findall(page.read_text())) <= known_names() | OF_CLIENTS
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_inside_the_project_leads_somewhere(page: Path) -> None:
+    assert broken_links(page) == []
+
+
+def test_the_close_codes_are_told_as_they_are() -> None:
+    rows = re.findall(r"^\| (4\d\d\d) \| ([^|]+) \|", (ROOT / "docs" / "live.md").read_text(), re.MULTILINE)
+    assert rows == [(str(each.code), each.reason) for each in CLOSE_REASONS]
