@@ -146,7 +146,6 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1.1",
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "REDOC_DIST": "SIDECAR",
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": r"/v1\.1/",
     "PREPROCESSING_HOOKS": ["channels_app.dialects.syncano.schema.only_v1_1"],
@@ -165,7 +164,7 @@ CORS_ALLOW_HEADERS = [
     "accept", "authorization", "content-type", "idempotency-key", "last-event-id", "user-agent", "x-api-key",
     "x-requested-with", "x-user-key",
 ]  # fmt: skip
-CORS_EXPOSE_HEADERS = ["retry-after", "x-last-id"]
+CORS_EXPOSE_HEADERS = ["retry-after", "x-gap", "x-last-id"]
 CORS_PREFLIGHT_MAX_AGE = 86400
 
 # The dialects this server speaks: adding one is one folder and one line here.

@@ -222,6 +222,7 @@ def test_a_poll_from_a_browser_gets_its_cors_headers(lobby):
     for headers, path in (({}, lobby.poll_path), ({"X-API-KEY": "x"}, lobby.poll_path)):
         answer = lobby.client.get(path, params={"last_id": 0}, headers={"Origin": "https://example.com", **headers})
         assert answer.headers["Access-Control-Allow-Origin"] == "*"
+        assert "x-gap" in answer.headers["Access-Control-Expose-Headers"]
 
 
 def test_a_key_revoked_while_it_polls_is_told(server, credentials, pool):

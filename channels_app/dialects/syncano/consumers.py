@@ -13,6 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from channels.generic.websocket import AsyncWebsocketConsumer
+from django.conf import settings
 from django.db import DatabaseError
 
 from channels_app.conf import conf
@@ -96,7 +97,9 @@ class Request:
         return hub.subscribe(channel.id, room, after=after, access=Access(self.credentials, channel, self._as_of))
 
     def cors(self) -> dict[str, str]:
-        return {"Access-Control-Allow-Origin": "*"} if "origin" in self.headers else {}
+        if "origin" not in self.headers:
+            return {}
+        return {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": ", ".join(settings.CORS_EXPOSE_HEADERS)}
 
 
 def closed_error(reason: CloseReason) -> PubSubError:
