@@ -24,11 +24,8 @@ class ObjectField(forms.JSONField):
         return parsed
 
     def bound_data(self, data: Any, initial: Any) -> Any:
-        """What is shown again after an error."""
-        try:
-            return super().bound_data(data, initial)
-        except (ValueError, RecursionError):
-            return InvalidJSONInput(data)
+        """What is shown again after an error: what was typed, as it was typed."""
+        return initial if self.disabled or data is None else InvalidJSONInput(data)
 
 
 class LowerCaseField(forms.CharField):

@@ -22,6 +22,7 @@ from channels_app.models import Channel
 from .scope import visible_to
 
 PAGE = 50
+COLUMNS = ("ID", "Room", "Action", "Author", "Metadata", "Created (UTC)", "Payload")
 SUGGESTIONS = 500  # channels offered while a name is typed; any other can be typed out
 TOP = 2**63 - 1  # no id is above it
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -89,6 +90,7 @@ def message_list(request: HttpRequest) -> HttpResponse:
         "title": "Messages",
         "opts": Channel._meta,
         "form": form,
+        "columns": COLUMNS,
         "suggestions": [full_name(each) for each in channels.order_by("instance__name", "name")[:SUGGESTIONS]],
         **(_history(form.cleaned_data) if form.is_valid() else {}),
     }
@@ -127,8 +129,10 @@ def row(message: Message) -> dict[str, Any]:
 
 
 def pretty(text: str) -> str:
-    """The JSON indented; as it is where that would not say the same (a number too large, nesting too deep)."""
+    """The JSON indented; as it is where that would not say the same (a number too large), or cannot be done."""
     try:
-        return json.dumps(json.loads(text), indent=2, ensure_ascii=False, allow_nan=False)
+        indented = json.dumps(json.loads(text), indent=2, ensure_ascii=False, allow_nan=False)
+        indented.encode()  # an escaped half of a surrogate pair is only text while it is escaped
     except (ValueError, RecursionError):
         return text
+    return indented

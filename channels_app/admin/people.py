@@ -42,8 +42,12 @@ class MembershipInline(ScopedInline, admin.TabularInline):
 
 
 class InstanceUserForm(forms.ModelForm):
-    password = forms.CharField(
-        max_length=128, strip=False, required=False, widget=forms.PasswordInput(attrs={"autocomplete": "new-password"})
+    new_password = forms.CharField(
+        label="Password",
+        max_length=128,
+        strip=False,
+        required=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
     )
 
     class Meta:
@@ -54,8 +58,8 @@ class InstanceUserForm(forms.ModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         is_new = self.instance.pk is None
-        self.fields["password"].required = is_new
-        self.fields["password"].help_text = "" if is_new else "Empty: it stays as it is."
+        self.fields["new_password"].required = is_new
+        self.fields["new_password"].help_text = "" if is_new else "Empty: it stays as it is."
 
 
 @admin.register(InstanceUser)
@@ -70,7 +74,7 @@ class InstanceUserAdmin(secret.SecretAdmin, ScopedAdmin):
     list_select_related = ("instance",)
     search_fields = ("username", "instance__name")
     autocomplete_fields = ("instance",)
-    fields = ("instance", "username", "password", "profile", "key")
+    fields = ("instance", "username", "new_password", "profile", "key")
     readonly_fields = ("key",)
     inlines = (MembershipInline,)
 
@@ -82,14 +86,14 @@ class InstanceUserAdmin(secret.SecretAdmin, ScopedAdmin):
         return self.inlines if obj else ()  # which groups there are is known when the instance is
 
     def make(self, request: HttpRequest, values: dict[str, Any]) -> InstanceUser:
-        user = tenancy.create_user(values.pop("instance"), **values)
+        user = tenancy.create_user(values.pop("instance"), password=values.pop("new_password"), **values)
         secret.keep(request, user, unseal(user.key_sealed))
         return user
 
     def save_model(self, request: HttpRequest, obj: InstanceUser, form: forms.ModelForm, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        if change and form.cleaned_data["password"]:
-            tenancy.set_password(obj, form.cleaned_data["password"])
+        if change and form.cleaned_data["new_password"]:
+            tenancy.set_password(obj, form.cleaned_data["new_password"])
 
     def renew(self, obj: InstanceUser, **choices: Any) -> tuple[Secret, str]:
         return tenancy.reset_user_key(obj), "Reset the user key."

@@ -1,0 +1,136 @@
+"""What the admin makes, renames and deletes, it does through `core.tenancy`."""
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
+from django.core.exceptions import ObjectDoesNotExist
+from django.test import Client
+
+from channels_app.core import log, tenancy
+from channels_app.core.errors import NotFound
+from channels_app.models import Channel, Counter, Instance, InstanceUser, Purge
+
+from .conftest import BASE, MODELS, Tenant, fill
+
+NO_COLLABORATORS = {"collaborators-TOTAL_FORMS": 0, "collaborators-INITIAL_FORMS": 0}
+
+
+def instance_form(name: str, **more: object) -> dict[str, object]:
+    return {"name": name, "metadata": "{}", **NO_COLLABORATORS, **more}
+
+
+def test_an_owners_new_instance_is_theirs_and_has_the_built_in_channels(owner: Client, rivia: Tenant) -> None:
+    assert owner.post(f"{BASE}/instance/add/", instance_form("Kaer-Morhen")).status_code == 302
+    made = Instance.objects.get(name="kaer-morhen")
+    assert made.owner == rivia.owner
+    assert set(made.channels.values_list("name", flat=True)) == {"default", "eventlog"}
+    assert LogEntry.objects.get().object_repr == "kaer-morhen"
+
+
+def test_an_owner_cannot_forge_another_owner(owner: Client, rivia: Tenant, novigrad: Tenant) -> None:
+    owner.post(f"{BASE}/instance/add/", instance_form("kaer-morhen", owner=novigrad.owner.pk))
+    owner.post(f"{rivia.page('instance')}/change/", instance_form("rivia", owner=novigrad.owner.pk))
+    assert set(rivia.owner.instances.values_list("name", flat=True)) == {"rivia", "kaer-morhen"}
+
+
+def test_a_superuser_gives_an_instance_to_its_owner(superuser: Client, rivia: Tenant) -> None:
+    superuser.post(f"{BASE}/instance/add/", instance_form("kaer-morhen", owner=rivia.owner.pk))
+    assert Instance.objects.get(name="kaer-morhen").owner == rivia.owner
+
+
+def test_an_instance_is_renamed(owner: Client, rivia: Tenant) -> None:
+    owner.post(f"{rivia.page('instance')}/change/", instance_form("Temeria"))
+    assert Instance.objects.get(pk=rivia.instance.pk).name == "temeria"
+
+
+@pytest.mark.parametrize("name", ["", "abc", "9lives", "two--hyphens", "admin", "x" * 65, "nul\0nul", "novigrad", "NOVIGRAD"])
+def test_a_wrong_name_is_an_error_of_the_form(owner: Client, rivia: Tenant, novigrad: Tenant, name: str) -> None:
+    for page in (f"{BASE}/instance/add/", f"{rivia.page('instance')}/change/"):
+        response = owner.post(page, instance_form(name))
+        assert "name" in response.context["adminform"].form.errors
+    assert Instance.objects.count() == 2
+
+
+@pytest.mark.parametrize("metadata", ["[]", "1", "{", '{"a": NaN}', '{"a": "\\ud800"}', '{"a": "\\u0000"}', "[" * 100_000])
+def test_wrong_metadata_is_an_error_of_the_form(owner: Client, rivia: Tenant, metadata: str) -> None:
+    response = owner.post(f"{rivia.page('instance')}/change/", instance_form("rivia", metadata=metadata))
+    assert "metadata" in response.context["adminform"].form.errors
+
+
+def test_deleting_an_instance_takes_its_log_away_and_lists_no_contents(owner: Client, rivia: Tenant) -> None:
+    fill(rivia.channel, ["a"] * 3)
+    page = owner.get(f"{rivia.page('instance')}/delete/").content.decode()
+    assert "Channels: 3" in page
+    assert "rivia-news" not in page
+    owner.post(f"{rivia.page('instance')}/delete/", {"post": "yes"})
+    assert not Instance.objects.exists()
+    assert Purge.objects.filter(channel_id=rivia.channel.pk).exists()
+    with pytest.raises(NotFound):
+        log.head(rivia.channel.pk, None)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_selected_are_deleted_and_recorded(owner: Client, rivia: Tenant, model: str) -> None:
+    target = rivia.objects[model]
+    form = {"action": "delete_selected", "_selected_action": target.pk}
+    assert "Are you sure" in owner.post(f"{BASE}/{model}/", form).content.decode()
+    owner.post(f"{BASE}/{model}/", form | {"post": "yes"})
+    with pytest.raises(ObjectDoesNotExist):
+        target.refresh_from_db()
+    assert LogEntry.objects.get().is_deletion()
+
+
+def test_deleting_an_administrator_takes_their_instances_and_logs_away(superuser: Client, rivia: Tenant) -> None:
+    superuser.post(f"/admin/auth/user/{rivia.owner.pk}/delete/", {"post": "yes"})
+    assert not User.objects.filter(pk=rivia.owner.pk).exists()
+    assert not Counter.objects.exists()
+
+
+def channel_form(tenant: Tenant, name: str, **more: object) -> dict[str, object]:
+    rights = {"type": "default", "group_permissions": "none", "other_permissions": "none"}
+    return {"instance": tenant.instance.pk, "name": name, **rights, **more}
+
+
+def test_a_new_channel_can_be_published_to(owner: Client, rivia: Tenant) -> None:
+    owner.post(f"{BASE}/channel/add/", channel_form(rivia, "Witchers"))
+    assert log.head(Channel.objects.get(name="witchers").pk, None).last_id == 0
+
+
+@pytest.mark.parametrize("name", ["", "9", "a b", "rivia-news", "RIVIA-NEWS", "x" * 65])
+def test_a_wrong_channel_name_is_an_error_of_the_form(owner: Client, rivia: Tenant, name: str) -> None:
+    response = owner.post(f"{BASE}/channel/add/", channel_form(rivia, name))
+    assert response.context["adminform"].form.errors
+    assert Channel.objects.count() == 3
+
+
+def test_a_channels_name_and_type_stay(owner: Client, rivia: Tenant) -> None:
+    owner.post(f"{rivia.page('channel')}/change/", channel_form(rivia, "other", description="changed"))
+    rivia.channel.refresh_from_db()
+    assert (rivia.channel.name, rivia.channel.type, rivia.channel.description) == ("rivia-news", "separate_rooms", "changed")
+
+
+def test_a_built_in_channel_is_not_deleted_and_says_why(owner: Client, rivia: Tenant) -> None:
+    built_in = Channel.objects.get(name="default")
+    page = f"{BASE}/channel/{built_in.pk}"
+    assert f"{page}/delete/" not in owner.get(f"{page}/change/").content.decode()
+    selected = {"action": "delete_selected", "_selected_action": [built_in.pk, rivia.channel.pk], "post": "yes"}
+    for response in (owner.post(f"{page}/delete/", {"post": "yes"}), owner.post(f"{BASE}/channel/", selected)):
+        assert "Built in: it belongs to the instance" in response.content.decode()
+    assert Channel.objects.count() == 3
+
+
+def test_a_username_is_unique_in_its_instance_also_when_changed(owner: Client, rivia: Tenant) -> None:
+    tenancy.create_user(rivia.instance, username="ciri", password="x")
+    form = {"username": "CIRI", "profile": "{}", "memberships-TOTAL_FORMS": 0, "memberships-INITIAL_FORMS": 0}
+    response = owner.post(f"{rivia.page('instanceuser')}/change/", form)
+    assert response.context["adminform"].form.errors
+
+
+def test_a_password_is_stored_hashed_and_an_empty_one_keeps_the_old(owner: Client, rivia: Tenant) -> None:
+    form = {"username": "rivia-user", "profile": "{}", "memberships-TOTAL_FORMS": 0, "memberships-INITIAL_FORMS": 0}
+    for given in ("Zireael-1", ""):
+        owner.post(f"{rivia.page('instanceuser')}/change/", form | {"new_password": given})
+        user = InstanceUser.objects.get(pk=rivia.user.pk)
+        assert "Zireael" not in user.password
+        assert tenancy.password_matches(user, "Zireael-1")
+    assert not any("Zireael" in each.change_message for each in LogEntry.objects.all())
