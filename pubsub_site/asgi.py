@@ -2,10 +2,12 @@
 
 import os
 
+from typing import Any
+
 from django.core.asgi import get_asgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pubsub_site.settings")
-django_application = get_asgi_application()
+django_application: Any = get_asgi_application()
 
 from channels_app.server.application import build  # noqa: E402  (needs Django set up)
 

@@ -103,7 +103,7 @@ class LiveRoutes:
     def __init__(self, django: Application) -> None:
         self._django = django
         routes = [route for dialect in dialects() for route in dialect.routes()]
-        self._router = URLRouter([*routes, re_path(r"", self._elsewhere)])
+        self._router = URLRouter([*routes, re_path(r"", self._elsewhere)])  # type: ignore[arg-type]  # ASGI
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD"):

@@ -117,9 +117,10 @@ class PollConsumer(StreamingConsumer):
         try:
             channel, poll = await request.admit()
             if request.wants_websocket:
-                response: Response | None = request.answer(400, {"detail": "Expected WebSocket connection."})
+                response = request.answer(400, {"detail": "Expected WebSocket connection."})
             elif request.wants_events:
-                response = await self._stream(request, channel, poll)
+                await self._stream(request, channel, poll)
+                return
             else:
                 response = await _long_poll(request, channel, poll)
         except SubscriberClosed as closed:
@@ -128,8 +129,7 @@ class PollConsumer(StreamingConsumer):
             response = request.refusal(StoreUnavailable())
         except PubSubError as error:
             response = request.refusal(error)
-        if response is not None:
-            await send_response(self.send, response)
+        await send_response(self.send, response)
 
     async def _stream(self, request: Request, channel: ChannelInfo, poll: PollRequest) -> None:
         after = _position(request, request.headers.get("last-event-id", ""), poll.last_id)
