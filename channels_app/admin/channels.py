@@ -36,7 +36,7 @@ class ChannelForm(forms.ModelForm):
 class ChannelAdmin(ScopedAdmin):
     form = ChannelForm
     fixed_fields = ("instance", "name", "type")
-    list_display = ("name", "instance", "type", "custom_publish", "group_permissions", "other_permissions", "history")
+    list_display = ("name", "history", "instance", "type", "custom_publish", "group_permissions", "other_permissions")
     list_filter = (("instance", admin.RelatedOnlyFieldListFilter), "type", "custom_publish")
     list_select_related = ("instance",)
     search_fields = ("name", "description", "instance__name")

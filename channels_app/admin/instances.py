@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.http import urlencode
 
+from channels_app.conf import conf
 from channels_app.core import tenancy
 from channels_app.models import ApiKey, Channel, Collaborator, Instance, InstanceUser
 
@@ -53,6 +54,9 @@ class InstanceAdmin(ScopedAdmin):
     search_fields = ("name", "description")
     autocomplete_fields = ("owner",)
     inlines = (CollaboratorInline,)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return request.user.is_superuser or request.user.instances.count() < conf.MAX_INSTANCES
 
     def get_exclude(self, request: HttpRequest, obj: Instance | None = None) -> tuple[str, ...]:
         return () if request.user.is_superuser else ("owner",)

@@ -82,7 +82,7 @@ class ScopedAdmin(ObjectTools, ScopedChoices, admin.ModelAdmin):
         return visible_to(request.user, super().get_queryset(request))
 
     def has_module_permission(self, request: HttpRequest) -> bool:
-        return True  # the site lets in only active staff
+        return request.user.is_active and request.user.is_staff  # asked for the login page too
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return True

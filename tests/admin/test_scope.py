@@ -1,5 +1,7 @@
 """Who sees and changes what in the admin."""
 
+import re
+
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
@@ -178,3 +180,14 @@ def test_who_is_not_staff_does_not_come_in(client: Client, db: None) -> None:
     client.force_login(User.objects.create_user("visitor"))
     for page in ("", "channels_app/instance/", "channels_app/message/"):
         assert client.get(f"/admin/{page}").url.startswith("/admin/login/")
+
+
+def test_the_login_page_tells_nothing(client: Client, db: None) -> None:
+    assert "Instances" not in text(client, "/admin/login/")
+
+
+def test_no_page_has_a_script_of_its_own(owner: Client, rivia: Tenant) -> None:
+    pages = ["/admin/", f"{BASE}/message/?channel=rivia/rivia-news", f"{rivia.page('apikey')}/secret/"]
+    pages += [f"{rivia.page('apikey')}/renew/", *(f"{rivia.page(model)}/change/" for model in MODELS)]
+    for page in pages:
+        assert not re.findall(r"<script(?![^>]*\ssrc=)|\son[a-z]+=|javascript:", text(owner, page)), page

@@ -33,6 +33,15 @@ def test_an_owner_cannot_forge_another_owner(owner: Client, rivia: Tenant, novig
     assert set(rivia.owner.instances.values_list("name", flat=True)) == {"rivia", "kaer-morhen"}
 
 
+def test_an_owner_has_as_many_instances_as_the_settings_allow(
+    owner: Client, superuser: Client, rivia: Tenant, settings
+) -> None:
+    settings.PUBSUB = {"MAX_INSTANCES": 1}
+    assert owner.post(f"{BASE}/instance/add/", instance_form("kaer-morhen")).status_code == 403
+    superuser.post(f"{BASE}/instance/add/", instance_form("kaer-morhen", owner=rivia.owner.pk))
+    assert rivia.owner.instances.count() == 2
+
+
 def test_a_superuser_gives_an_instance_to_its_owner(superuser: Client, rivia: Tenant) -> None:
     superuser.post(f"{BASE}/instance/add/", instance_form("kaer-morhen", owner=rivia.owner.pk))
     assert Instance.objects.get(name="kaer-morhen").owner == rivia.owner
