@@ -17,7 +17,7 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 def json_response(status: int, body: Mapping[str, object], headers: Mapping[str, str] | None = None) -> Response:
-    content = json.dumps(body, ensure_ascii=False).encode()
+    content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
     return Response(status, header_list({"Content-Type": "application/json; charset=utf-8", **(headers or {})}), content)
 
 
