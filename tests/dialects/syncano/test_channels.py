@@ -8,6 +8,7 @@ import pytest
 from django.db import connection
 
 from channels_app.core import tenancy
+from channels_app.dialects.syncano.views.channels import ChannelViewSet
 from channels_app.models import Channel, Group, Instance
 
 from .conftest import NOT_FOUND, PERM, REQUIRED, UNIQUE, Wire
@@ -242,8 +243,6 @@ def test_a_change_is_seen_at_once(manager: Wire, lobby: Channel) -> None:
 def test_a_save_cannot_bring_back_a_channel_that_was_deleted_meanwhile(
     manager: Wire, lobby: Channel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from channels_app.dialects.syncano.views.channels import ChannelViewSet
-
     look_up = ChannelViewSet.get_object
 
     def deleted_after_the_look_up(view: ChannelViewSet) -> Channel:
