@@ -56,10 +56,12 @@ class ChannelAdmin(ScopedAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Channel | None = None) -> Any:
         return [(None, {"fields": self.fields, "description": BUILT_IN if obj and obj.built_in else ""})]
 
-    def render_change_form(self, request: HttpRequest, context: dict[str, Any], **kwargs: Any) -> HttpResponse:
-        obj = kwargs.get("obj")
-        context["show_delete"] = not (obj and obj.built_in)
-        return super().render_change_form(request, context, **kwargs)
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        channel = self.get_object(request, object_id)
+        show_delete = channel is not None and not channel.built_in
+        return super().change_view(request, object_id, form_url, {"show_delete": show_delete, **(extra_context or {})})
 
     def make(self, request: HttpRequest, values: dict[str, Any]) -> Channel:
         return tenancy.create_channel(values.pop("instance"), **values)

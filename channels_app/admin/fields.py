@@ -11,7 +11,7 @@ from django.forms.fields import InvalidJSONInput
 class ObjectField(forms.JSONField):
     """A JSON object that every supported database can store; empty means {}."""
 
-    def to_python(self, value: Any) -> dict[str, Any]:
+    def to_python(self, value: Any) -> Any:
         try:
             parsed = super().to_python(value)
             text = json.dumps(parsed, allow_nan=False, ensure_ascii=False).encode()

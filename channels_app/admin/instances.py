@@ -56,7 +56,7 @@ class InstanceAdmin(ScopedAdmin):
     inlines = (CollaboratorInline,)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return request.user.is_superuser or request.user.instances.count() < conf.MAX_INSTANCES
+        return request.user.is_superuser or Instance.objects.filter(owner=request.user.pk).count() < conf.MAX_INSTANCES
 
     def get_exclude(self, request: HttpRequest, obj: Instance | None = None) -> tuple[str, ...]:
         return () if request.user.is_superuser else ("owner",)

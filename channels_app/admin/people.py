@@ -36,8 +36,9 @@ class MembershipInline(ScopedInline, admin.TabularInline):
 
     def get_formset(self, request: HttpRequest, obj: InstanceUser | None = None, **kwargs: Any) -> type[BaseInlineFormSet]:
         formset = super().get_formset(request, obj, validate_max=True, **kwargs)
-        if obj is not None and "group" in formset.form.base_fields:
-            formset.form.base_fields["group"].queryset = Group.objects.filter(instance=obj.instance_id)
+        group = formset.form.base_fields["group"]
+        if obj is not None and isinstance(group, forms.ModelChoiceField):
+            group.queryset = Group.objects.filter(instance=obj.instance_id)
         return formset
 
 

@@ -59,20 +59,27 @@ class ScopedInline(ScopedChoices):
     has_add_permission = has_change_permission = has_delete_permission = has_view_permission
 
 
-class ObjectTools:
+class ObjectTools(admin.ModelAdmin):
     """Links of its own at the top of an object's page."""
 
     def object_tools(self, obj: Any) -> list[tuple[str, str]]:
         """(text, URL) each."""
         return []
 
-    def render_change_form(self, request: HttpRequest, context: dict[str, Any], **kwargs: Any) -> HttpResponse:
-        if kwargs.get("obj") is not None:
-            context["object_tools"] = self.object_tools(kwargs["obj"])
-        return super().render_change_form(request, context, **kwargs)  # type: ignore[misc]
+    def render_change_form(
+        self,
+        request: HttpRequest,
+        context: dict[str, Any],
+        add: bool = False,
+        change: bool = False,
+        form_url: str = "",
+        obj: Any = None,
+    ) -> HttpResponse:
+        context["object_tools"] = self.object_tools(obj) if obj else []
+        return super().render_change_form(request, context, add, change, form_url, obj)
 
 
-class ScopedAdmin(ObjectTools, ScopedChoices, admin.ModelAdmin):
+class ScopedAdmin(ScopedChoices, ObjectTools):
     """The base of every ModelAdmin of this app. New objects are made by `make`, which goes through `core.tenancy`."""
 
     fixed_fields: tuple[str, ...] = ("instance",)  # chosen when the object is made, never changed

@@ -47,7 +47,7 @@ class SecretAdmin(ObjectTools):
         def named(page: str, view: Any) -> URLPattern:
             return path(f"<path:object_id>/{page}/", self.admin_site.admin_view(view), name=self._url_name(page))
 
-        return [named("secret", self.secret_view), named("renew", self.renew_view), *super().get_urls()]  # type: ignore[misc]
+        return [named("secret", self.secret_view), named("renew", self.renew_view), *super().get_urls()]
 
     def _url_name(self, page: str) -> str:
         return f"{self.opts.app_label}_{self.opts.model_name}_{page}"
@@ -58,10 +58,10 @@ class SecretAdmin(ObjectTools):
     def object_tools(self, obj: Any) -> list[tuple[str, str]]:
         return [(self.renew_label, self._url("renew", obj)), *super().object_tools(obj)]
 
-    def render_change_form(self, request: HttpRequest, context: dict[str, Any], **kwargs: Any) -> HttpResponse:
-        if kwargs.get("add"):  # what comes next is the secret's page, whatever the button
-            context |= {"show_save_and_add_another": False, "show_save_and_continue": False}
-        return super().render_change_form(request, context, **kwargs)
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        # One button: what comes next is the secret's page, whatever the button.
+        one = {"show_save_and_add_another": False, "show_save_and_continue": False}
+        return super().add_view(request, form_url, {**one, **(extra_context or {})})
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
         return HttpResponseRedirect(self._url("secret", obj))
@@ -77,13 +77,13 @@ class SecretAdmin(ObjectTools):
             return self._page(request, obj, "renew", f"{self.renew_label}: {obj}", form=form)
         with transaction.atomic():
             secret, done = self.renew(obj, **form.cleaned_data)
-            self.log_change(request, obj, done)  # type: ignore[attr-defined]
+            self.log_change(request, obj, done)
         keep(request, obj, secret.text)
         return HttpResponseRedirect(self._url("secret", obj))
 
     def _object_or_404(self, request: HttpRequest, object_id: str) -> Any:
-        obj = self.get_object(request, object_id)  # type: ignore[attr-defined]
-        if obj is None or not self.has_change_permission(request, obj):  # type: ignore[attr-defined]
+        obj = self.get_object(request, object_id)
+        if obj is None or not self.has_change_permission(request, obj):
             raise Http404
         return obj
 

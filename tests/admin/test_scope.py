@@ -6,6 +6,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
+from channels_app.core import tenancy
 from channels_app.models import Collaborator, Group, Instance, InstanceUser, Membership
 
 from .conftest import BASE, MODELS, Tenant
@@ -140,6 +141,24 @@ def test_a_user_joins_a_group_once(owner: Client, rivia: Tenant) -> None:
     response = owner.post(f"{rivia.page('instanceuser')}/change/", memberships_form(rivia.user, rivia.group, rivia.group))
     assert response.status_code == 200
     assert not Membership.objects.exists()
+
+
+def test_a_user_leaves_a_group(owner: Client, rivia: Tenant) -> None:
+    membership = tenancy.add_to_group(rivia.user, rivia.group)
+    form = memberships_form(rivia.user) | {"memberships-TOTAL_FORMS": 1, "memberships-INITIAL_FORMS": 1}
+    row = {"memberships-0-id": membership.pk, "memberships-0-user": rivia.user.pk, "memberships-0-DELETE": "on"}
+    assert owner.post(f"{rivia.page('instanceuser')}/change/", form | row).status_code == 302
+    assert not Membership.objects.exists()
+
+
+def test_a_user_joins_only_so_many_groups(owner: Client, rivia: Tenant) -> None:
+    labels = range(tenancy.MAX_GROUPS_PER_USER + 1)
+    groups = Group.objects.bulk_create(Group(instance=rivia.instance, label=str(label)) for label in labels)
+    page = f"{rivia.page('instanceuser')}/change/"
+    assert owner.post(page, memberships_form(rivia.user, *groups)).status_code == 200
+    assert not Membership.objects.exists()
+    assert owner.post(page, memberships_form(rivia.user, *groups[1:])).status_code == 302
+    assert Membership.objects.count() == tenancy.MAX_GROUPS_PER_USER
 
 
 def test_suggestions_while_typing_are_limited_too(owner: Client, novigrad: Tenant) -> None:
