@@ -30,6 +30,12 @@ def backend() -> backends.Backend:
     return BACKEND
 
 
+@pytest.fixture(scope="session")
+def django_db_keepdb() -> bool:
+    """The backend goes as a whole: to drop its test database first would wait for every connection a thread still has."""
+    return True
+
+
 @pytest.fixture(autouse=True)
 def _fresh_process(_django_db_marker: None) -> Iterator[None]:
     """Nothing that one test's process remembered reaches the next; what it still had to write is written before its rows go."""

@@ -43,10 +43,11 @@ def test_32_publishers_on_2_channels_leave_no_hole(
 def test_two_servers_share_one_log_or_refuse_to(
     backend: Backend, deployment: Deployment, credentials: dict[str, str], paths: list[str]
 ) -> None:
-    first = deployment.start()
     if backend.several_processes:
-        check_storm([first, deployment.start()], credentials["api_key"], paths)
+        servers = [deployment.start(PUBSUB_PROCESSES="2") for _ in range(2)]
+        check_storm(servers, credentials["api_key"], paths)
     else:
+        deployment.start()
         refused = deployment.manage("serve", "--bind", "127.0.0.1:0")
         assert refused.returncode == 1
         assert "several processes cannot share a SQLite log (pubsub.E001)" in refused.stderr
