@@ -50,7 +50,7 @@ class Wire:
         content = b"" if body is NO_BODY else body if isinstance(body, bytes) else json.dumps(body).encode()
         sent = {**dict(self.headers), **{name.replace("_", "-"): value for name, value in headers.items()}}
         response = Client().generic(method, self.base + path, content, content_type=type, headers=sent)
-        is_json = response.get("Content-Type", "").startswith("application/json")
+        is_json = response.content and response.headers["Content-Type"] == "application/json; charset=utf-8"
         return Answer(
             response.status_code, json.loads(response.content) if is_json else None, response.headers, response.content
         )

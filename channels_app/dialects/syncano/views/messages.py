@@ -34,11 +34,12 @@ class MessageViewSet(SyncanoViewSet):
 
     tag, thing, things = "messages", "a message", "messages"
     right = Action.READ
+    is_poll = False  # polls are counted apart from other requests
     channel: ChannelInfo
 
     def enter(self, request: Request) -> None:
         names = self.kwargs["instance"], self.kwargs["channel"]
-        _, request.auth, self.channel = admit(self.credentials(), *names, self.right, self.address)
+        _, request.auth, self.channel = admit(self.credentials(), *names, self.right, self.address, poll=self.is_poll)
 
 
 class PublishViewSet(MessageViewSet):
@@ -63,6 +64,8 @@ class PublishViewSet(MessageViewSet):
 
 class PollViewSet(MessageViewSet):
     """Live delivery. A GET is taken by `consumers` before it gets here, unless the server is no ASGI server."""
+
+    is_poll = True
 
     @extend_schema(
         summary="Wait for the next message",
