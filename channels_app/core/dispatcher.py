@@ -34,6 +34,7 @@ class Dispatcher:
         self._position: int | None = None  # None: nobody has told where the log stands
         self._target = 0  # the newest id anybody has told of
         self._filling: asyncio.Task[None] | None = None
+        self._outbox: list[Event] = []
 
     def attach(self, subscriber: Subscriber) -> None:
         self.subscribers.add(subscriber)
@@ -88,10 +89,23 @@ class Dispatcher:
         self._fan_out(events)
 
     def _fan_out(self, events: Sequence[Event]) -> None:
-        if events:
-            size = sum(event.size for event in events if isinstance(event, Message))
-            for subscriber in self.subscribers:
+        """Offer them at the end of this tick of the event loop, with what else gathers until then: one write for all."""
+        if events and not self._outbox:
+            self._loop.call_soon(self._flush)
+        self._outbox.extend(events)
+
+    def _flush(self) -> None:
+        events, self._outbox = self._outbox, []
+        size = sum(event.size for event in events if isinstance(event, Message))
+        frames: dict[object, bytes] = {}  # by encoding
+        for subscriber in self.subscribers:
+            if subscriber.sink is None:
                 subscriber.offer(events, size)
+                continue
+            encode = subscriber.sink.encode
+            if encode not in frames:
+                frames[encode] = b"".join(map(encode, events))
+            subscriber.offer(events, size, frames[encode])
 
     def _restart(self, epoch: str, last_id: int) -> None:
         """The log was replaced under us (a backup was restored): go on from its end, and say so."""

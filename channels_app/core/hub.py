@@ -25,7 +25,7 @@ from .database import in_thread
 from .dispatcher import Dispatcher
 from .errors import PubSubError
 from .permissions import Action, authorize
-from .subscriber import PAGE, Access, Subscriber
+from .subscriber import PAGE, Access, Sink, Subscriber
 from .types import ALL_ROOMS, CHANNEL_DELETED, RESTARTING, REVOKED, Head, Message, Position, StreamAdvanced
 
 logger = logging.getLogger(__name__)
@@ -36,14 +36,20 @@ IDLE_SECONDS = 10.0  # a dispatcher outlives its last subscriber by this: a long
 
 @asynccontextmanager
 async def subscribe(
-    channel_id: int, room: str | None, *, after: Position | None = None, access: Access | None = None
+    channel_id: int,
+    room: str | None,
+    *,
+    after: Position | None = None,
+    access: Access | None = None,
+    sink: Sink | None = None,
 ) -> AsyncIterator[Subscriber]:
     """A subscriber of the room (ALL_ROOMS: of the whole channel), from `after` on; without it from now on.
 
-    `access` is asked again when rights change; without it nobody asks. Raises NotFound when the channel is gone.
+    `access` is asked again when rights change; without it nobody asks. With a `sink`, what comes while the reader waits in
+    `next` is written there instead. Raises NotFound when the channel is gone.
     """
     hub = current()
-    subscriber = Subscriber(channel_id, room, access)
+    subscriber = Subscriber(channel_id, room, access, sink)
     await hub.attach(subscriber, after)
     try:
         yield subscriber

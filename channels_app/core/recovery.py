@@ -35,6 +35,10 @@ def newer(position: int, events: Sequence[Event]) -> list[Event]:
     return [_after(position, event) for event in events if last_id(event) > position or _is_epoch(event)]
 
 
+def first_id(event: Event) -> int:
+    return event.from_id if isinstance(event, Gap) else event.id
+
+
 def last_id(event: Event) -> int:
     """The position of a reader that has taken the event."""
     return event.to_id if isinstance(event, Gap) else event.id

@@ -4,12 +4,16 @@ It is in one of two states. *Live*: the dispatcher's events wait here, at most `
 takes pages from the log, at its own pace; that is how it starts, and what it falls back to when it was too slow (law 6).
 To go live again it buffers what the dispatcher offers while it reads the last page, and merges: what was read is dropped
 from the buffer, and the rest must continue it without a hole, or it reads on.
+
+Where the server lets frames be written directly (`Sink`), a live subscriber whose reader waits in `next` is not woken: its
+frames go to the connection at once. When the connection does not take them, it falls back to reading like any other.
 """
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from django.db import DatabaseError
 
@@ -27,6 +31,17 @@ logger = logging.getLogger(__name__)
 PAGE = 200  # messages of the first page; later ones are as long as SUBSCRIBER_BYTES allows
 MAX_PAGE = 5_000
 RETRY_SECONDS = 0.5
+
+
+class Sink(Protocol):
+    """Writes encoded events straight to a connection. All subscribers that share an encoding share the bytes."""
+
+    @property
+    def encode(self) -> Callable[[Event], bytes]: ...
+
+    def write(self, frames: bytes, limit: int) -> bool:
+        """False, and nothing written, when more than `limit` bytes would wait in the connection's buffer."""
+        ...
 
 
 class SubscriberClosed(Exception):
@@ -49,10 +64,11 @@ class Access:
 class Subscriber:
     """Use it through `hub.subscribe`. All methods belong to the event loop of its hub."""
 
-    def __init__(self, channel_id: int, room: str | None, access: Access | None = None) -> None:
+    def __init__(self, channel_id: int, room: str | None, access: Access | None = None, sink: Sink | None = None) -> None:
         self.channel_id = channel_id
         self.room = room
         self.access = access
+        self.sink = sink
         self.access_as_of = access.as_of if access else 0
         self.position = 0
         self.joined_at = 0  # the position it started from
@@ -69,22 +85,33 @@ class Subscriber:
 
     # The hub's side
 
-    def offer(self, events: Sequence[Event], size: int) -> None:
-        """Events that follow what was offered before; `size` is their sum in bytes. Never waits."""
+    def offer(self, events: Sequence[Event], size: int, frames: bytes = b"") -> None:
+        """Events that follow what was offered before: `size` bytes in all, `frames` if they go to the sink. Never waits."""
         if not (self._live or self._buffering):
             return  # it will find them in the log
-        if self._bytes + size > conf.SUBSCRIBER_BYTES:
-            self._live = self._buffering = False
-            self._buffer = []
-            self._bytes = 0
-        else:
-            if self._live:
+        if self._live:
+            if recovery.first_id(events[0]) <= self._reached:
                 # The dispatcher may lag behind what was read from the log.
-                events = recovery.newer(self._reached, events)
-                self._reached = recovery.last_id(events[-1]) if events else self._reached
+                events, frames = recovery.newer(self._reached, events), b""
+                if not events:
+                    return
+            self._reached = recovery.last_id(events[-1])
+        if frames and self.sink and self._wake is not None and not self._buffer:
+            # The reader waits and holds nothing back: these are the connection's next bytes.
+            if self.sink.write(frames, conf.SUBSCRIBER_BYTES):
+                self.position = self._reached
+                return
+            self._fall_back()
+        elif self._bytes + size > conf.SUBSCRIBER_BYTES:
+            self._fall_back()
+        else:
             self._buffer.extend(events)
             self._bytes += size
         self._wake_up()
+
+    def _fall_back(self) -> None:
+        self._live = self._buffering = False
+        self._buffer, self._bytes = [], 0
 
     def close(self, reason: CloseReason) -> None:
         """End it: the reader is told instead of its next events."""

@@ -4,11 +4,15 @@ import abc
 import asyncio
 import contextlib
 import json
+import struct
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
 
 from channels.consumer import AsyncConsumer
+
+from channels_app.core.recovery import Event
 
 from .base import Headers, Response
 
@@ -59,6 +63,34 @@ async def refuse_handshake(scope: Scope, send: Send, response: Response) -> None
         await send({"type": "websocket.http.response.body", "body": response.body})
     else:
         await send({"type": "websocket.close", "code": 1008})
+
+
+def text_frame(payload: bytes) -> bytes:
+    """One whole WebSocket text frame as a server sends it: final, unmasked (RFC 6455 §5.2)."""
+    size = len(payload)
+    if size < 126:
+        return struct.pack("!BB", 0x81, size) + payload
+    if size < 65_536:
+        return struct.pack("!BBH", 0x81, 126, size) + payload
+    return struct.pack("!BBQ", 0x81, 127, size) + payload
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSink:
+    """A subscriber's way to the connection, on servers that let frames be written (`server.websocket`)."""
+
+    writer: Any
+    encode: Callable[[Event], bytes]
+
+    def write(self, frames: bytes, limit: int) -> bool:
+        written: bool = self.writer.write(frames, limit)
+        return written
+
+    @classmethod
+    def of(cls, scope: Scope, encode: Callable[[Event], bytes]) -> "FrameSink | None":
+        """`encode` gives the frame of an event (b"": it is not shown); None where the server has no such writer."""
+        writer = scope.get("extensions", {}).get("pubsub.frames")
+        return cls(writer, encode) if writer else None
 
 
 class StreamingConsumer(AsyncConsumer):

@@ -12,6 +12,8 @@ import uvicorn
 from channels_app.conf import conf
 from channels_app.core import hub
 
+from .websocket import PubSubWebSocketProtocol
+
 logger = logging.getLogger(__name__)
 
 CLIENT_FRAME_BYTES = 64 * 1024  # what clients send on a socket is ignored: no reason to hold more of it
@@ -27,7 +29,7 @@ def configure(host: str, port: int, *, access_log: bool = False) -> uvicorn.Conf
         port=port,
         loop="uvloop",
         http="httptools",
-        ws="websockets-sansio",
+        ws=PubSubWebSocketProtocol,
         ws_max_size=CLIENT_FRAME_BYTES,
         ws_ping_interval=20,
         ws_ping_timeout=20,

@@ -27,6 +27,7 @@ from channels_app.core.subscriber import Access, Subscriber, SubscriberClosed
 from channels_app.core.types import CHANNEL_DELETED, RESTARTING, CloseReason, Gap, Message, Position
 from channels_app.dialects.base import Response
 from channels_app.dialects.live import (
+    FrameSink,
     Scope,
     StreamingConsumer,
     address_of,
@@ -36,6 +37,7 @@ from channels_app.dialects.live import (
     query_of,
     refuse_handshake,
     send_response,
+    text_frame,
 )
 
 from .access import admit
@@ -93,8 +95,11 @@ class Request:
     def answer(self, status: int, body: dict[str, object], headers: dict[str, str] | None = None) -> Response:
         return json_response(status, body, {**self.cors(), **(headers or {})})
 
-    def subscribe(self, channel: ChannelInfo, room: str, after: Position | None) -> AbstractAsyncContextManager[Subscriber]:
-        return hub.subscribe(channel.id, room, after=after, access=Access(self.credentials, channel, self._as_of))
+    def subscribe(
+        self, channel: ChannelInfo, room: str, after: Position | None, sink: FrameSink | None = None
+    ) -> AbstractAsyncContextManager[Subscriber]:
+        access = Access(self.credentials, channel, self._as_of)
+        return hub.subscribe(channel.id, room, after=after, access=access, sink=sink)
 
     def cors(self) -> dict[str, str]:
         if "origin" not in self.headers:
@@ -206,16 +211,17 @@ class ChannelConsumer(AsyncWebsocketConsumer):
         announces = request.query.get("hello") in ("1", "true")
         after = _position(request, request.query.get("last_id", ""), poll.last_id)
         try:
-            async with request.subscribe(channel, poll.room, after) as subscriber:
+            sink = FrameSink.of(self.scope, _announcing_frame if announces else _frame)
+            async with request.subscribe(channel, poll.room, after, sink) as subscriber:
                 await self.accept()
                 if announces:
                     await self.send(text_data=_dumps(_hello(channel, poll.room, subscriber)))
                 while True:
                     for event in await subscriber.next():
                         if isinstance(event, Message):
-                            await self.send_event(_frame(event))
+                            await self.send(text_data=poll_json(event).decode())
                         elif announces:
-                            await self.send(text_data=_dumps({"gap": _gap(event)}))
+                            await self.send(text_data=_gap_text(event))
         except SubscriberClosed as closed:
             await self.close(code=closed.reason.code, reason=closed.reason.reason)
         except (PubSubError, DatabaseError) as error:
@@ -244,12 +250,17 @@ def _position(request: Request, text: str, last_id: int | None) -> Position | No
     return Position(last_id, request.query.get("epoch", ""))
 
 
-def _frame(message: Message) -> dict[str, Any]:
-    """The ASGI event of the message, one for all sockets."""
-    event: dict[str, Any] | None = message.encodings.get(_frame)
-    if event is None:
-        event = message.encodings[_frame] = {"type": "websocket.send", "text": poll_json(message).decode()}
-    return event
+def _frame(event: Message | Gap) -> bytes:
+    """A gap has no frame on Syncano's own wire."""
+    return text_frame(poll_json(event)) if isinstance(event, Message) else b""
+
+
+def _announcing_frame(event: Message | Gap) -> bytes:
+    return _frame(event) if isinstance(event, Message) else text_frame(_gap_text(event).encode())
+
+
+def _gap_text(gap: Gap) -> str:
+    return _dumps({"gap": _gap(gap)})
 
 
 def _server_sent(event: Message | Gap) -> bytes:
