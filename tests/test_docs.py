@@ -1,13 +1,16 @@
 """The documentation keeps its word: every link leads somewhere, every setting is there with its default, none is invented."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import MISSING, fields
 from pathlib import Path
 
 import pytest
+from django.urls import URLPattern, URLResolver
 
 from channels_app.conf import Conf
 from channels_app.core.types import CLOSE_REASONS
+from channels_app.dialects.syncano import urls
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("**/*.md"))]
@@ -62,6 +65,16 @@ def broken_links(page: Path) -> list[str]:
     return broken
 
 
+def routes(patterns: list[URLPattern | URLResolver], prefix: str = "/") -> Iterator[tuple[str, str]]:
+    """(methods, path) of every route, such as ("GET POST", "/v1.1/instances/")."""
+    for each in patterns:
+        path = prefix + str(each.pattern)
+        if isinstance(each, URLResolver):
+            yield from routes(each.url_patterns, path)
+        else:
+            yield " ".join(each.callback.actions).upper(), path
+
+
 def test_the_settings_page_lists_every_variable_and_no_other() -> None:
     assert {name for name, _ in ROW.findall(SETTINGS_PAGE.read_text())} == known_names()
 
@@ -90,3 +103,8 @@ def test_every_link_inside_the_project_leads_somewhere(page: Path) -> None:
 def test_the_close_codes_are_told_as_they_are() -> None:
     rows = re.findall(r"^\| (4\d\d\d) \| ([^|]+) \|", (ROOT / "docs" / "live.md").read_text(), re.MULTILINE)
     assert rows == [(str(each.code), each.reason) for each in CLOSE_REASONS]
+
+
+def test_the_api_page_lists_every_route_with_its_methods() -> None:
+    rows = re.findall(r"^\| ([A-Z ]+) \| `(/v1\.1/[^`]*)` \|", (ROOT / "docs" / "http-api.md").read_text(), re.MULTILINE)
+    assert sorted(rows) == sorted((methods, path) for methods, path in routes(urls.urlpatterns) if path.startswith("/v1.1/"))
