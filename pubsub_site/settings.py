@@ -185,9 +185,12 @@ PUBSUB = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"redact": {"()": "channels_app.server.logs.RedactSecrets"}},
+    "filters": {
+        "mistakes": {"()": "channels_app.server.logs.ClientMistakes"},
+        "redact": {"()": "channels_app.server.logs.RedactSecrets"},
+    },
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["redact"]}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line", "filters": ["mistakes", "redact"]}},
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
     "loggers": {
         "django.request": {"level": "ERROR"},  # a 4xx is an answer, not an event of the server
