@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from django.urls import URLPattern, include, path
+from django.http import HttpRequest, JsonResponse
+from django.urls import URLPattern, include, path, re_path
 
 from .links import V1, V1_1
 from .views.accounts import AccountViewSet, LoginViewSet, RootViewSet
@@ -21,6 +22,11 @@ OWN = {"get": "retrieve", "put": "update", "patch": "partial_update"}
 
 def route(pattern: str, view: type[SyncanoViewSet], actions: Mapping[str, str]) -> URLPattern:
     return path(pattern, view.as_view(dict(actions)))
+
+
+def nothing_here(request: HttpRequest, **_: str) -> JsonResponse:
+    """JSON where Syncano had a page, which no SDK can read (wire/syncano.md §1)."""
+    return JsonResponse({"detail": "Not found."}, status=404)
 
 
 INSTANCE = [
@@ -55,6 +61,7 @@ API = [
     route("account/register/", LoginViewSet, {"post": "register"}),
     route("instances/", InstancesViewSet, LIST),
     path("instances/<instance>/", include(INSTANCE)),
+    re_path("", nothing_here),
 ]
 
 urlpatterns = [path(f"{version}/", include(API), {"version": version}) for version in (V1_1, V1)]
