@@ -135,6 +135,28 @@ def resolve(credentials: Credentials, of: InstanceInfo | None) -> Principal:
     return found
 
 
+def find(credentials: Credentials, instance_name: str, channel_name: str) -> tuple[InstanceInfo, Principal, ChannelInfo]:
+    """All three at once. Raises as they do."""
+    of = instance(instance_name)
+    return of, resolve(credentials, of), channel(of, channel_name)
+
+
+def remembered(
+    credentials: Credentials, instance_name: str, channel_name: str
+) -> tuple[InstanceInfo, Principal, ChannelInfo] | None:
+    """`find` without the database: None unless all of it is remembered, and good."""
+    of = _peek(("instance", instance_name))
+    if of is None:
+        return None
+    principal, found = _peek(("principal", credentials, of.id)), _peek(("channel", of.id, channel_name))
+    return (of, principal, found) if isinstance(principal, Principal) and found is not None else None
+
+
+def _peek(key: Hashable) -> Any:
+    entry = _memory.get(key)
+    return entry[1] if entry is not None else None
+
+
 def again(channel: ChannelInfo) -> tuple[InstanceInfo, ChannelInfo]:
     """The same channel and its instance as they are now, whatever they are called now. Raises NotFound."""
     key = ("again", channel.id)

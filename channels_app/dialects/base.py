@@ -1,9 +1,9 @@
 """What a dialect is to the rest of the server. Adding one: `dialects/README.md`."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from django.conf import settings
 from django.urls import URLPattern
@@ -21,13 +21,24 @@ class Response:
     body: bytes
 
 
+class ExpressRoute(Protocol):
+    """A hot operation that is answered in front of Django (`server.express`)."""
+
+    def claim(self, scope: dict[str, Any]) -> Callable[[bytes], Awaitable[Response | None]] | None:
+        """None: the request is no business of this route. Otherwise a function from the request's body to the answer.
+
+        That function answers None for what it does not fully understand: Django gets the request as if nobody had looked.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Dialect:
     """One outside protocol: where it lives, and how its parts are found.
 
     `prefixes`: the path prefixes that are its own. `urlconf`: the module of its Django routes. `routing`: the dotted path
     of a function returning its ASGI routes (live delivery), tried before Django. `max_body`: bytes a request body may
-    have. `too_large`: the answer to a longer one, given before it is read.
+    have. `too_large`: the answer to a longer one, given before it is read. `express`: the dotted path of its ExpressRoute.
     """
 
     name: str
@@ -36,6 +47,7 @@ class Dialect:
     routing: str
     max_body: Callable[[], int]
     too_large: Callable[[dict[str, Any], int], Response]
+    express: str = ""
 
     def owns(self, path: str) -> bool:
         return path.startswith(self.prefixes)

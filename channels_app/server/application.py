@@ -1,11 +1,9 @@
 """The ASGI application: what every request passes on its way to a dialect or to Django.
 
-lifespan │ BodyLimit → live routes (consumers) → Django
+Housekeeping (lifespan) → BodyLimit → ExpressLane → LiveRoutes (consumers) → Django
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
 
 from channels.routing import URLRouter
 from django.urls import re_path
@@ -15,15 +13,12 @@ from channels_app.core.database import in_thread
 from channels_app.dialects.base import Dialect, dialect_of_path, dialects
 from channels_app.dialects.live import json_response, refuse_handshake, send_response
 
-Scope = dict[str, Any]
-Event = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Event]]
-Send = Callable[[Event], Awaitable[None]]
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+from .asgi import Application, Event, Receive, Scope, Send
+from .express import ExpressLane
 
 
 def build(django: Application) -> Application:
-    return Housekeeping(BodyLimit(LiveRoutes(django)))
+    return Housekeeping(BodyLimit(ExpressLane(LiveRoutes(django))))
 
 
 class Housekeeping:

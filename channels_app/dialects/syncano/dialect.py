@@ -21,4 +21,5 @@ SYNCANO = Dialect(
     routing="channels_app.dialects.syncano.routing.routes",
     max_body=lambda: conf.SYNCANO_MAX_BODY,
     too_large=too_large,
+    express="channels_app.dialects.syncano.express.PUBLISH_ROUTE",
 )

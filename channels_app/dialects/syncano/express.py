@@ -1,0 +1,93 @@
+"""Publishing on the express lane: the same functions as `views.messages`, without Django around them.
+
+It takes a POST of JSON with a key in its headers or query, to a channel that may be published to, that stores well; and it
+answers what only the log can say of it. Whatever is refused before that, Django refuses: there is one source of errors.
+"""
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from django.conf import settings
+
+from channels_app.core import directory, publishing, throttling
+from channels_app.core.credentials import Credentials
+from channels_app.core.database import in_thread
+from channels_app.core.directory import ChannelInfo, InstanceInfo
+from channels_app.core.errors import PubSubError
+from channels_app.core.permissions import authorize_publish
+from channels_app.core.principals import Principal
+from channels_app.core.types import Draft
+from channels_app.dialects.base import Response
+from channels_app.dialects.live import Scope, header_list, headers_of, json_response, query_of
+
+from .auth import credentials
+from .encoding import receipt_json
+from .errors import render
+from .parsing import parse_idempotency_key, parse_json, parse_publish
+
+PUBLISH = re.compile(r"/(v1|v1\.1)/instances/([A-Za-z0-9-]{1,64})/channels/([A-Za-z0-9_-]{1,64})/publish/")
+JSON_TYPES = frozenset(
+    f"{kind}{charset}" for kind in ("application/json", "text/plain") for charset in ("", ";charset=utf-8", "; charset=utf-8")
+)
+JSON_HEADERS = {"Content-Type": "application/json; charset=utf-8", "Vary": "origin"}
+
+Found = tuple[InstanceInfo, Principal, ChannelInfo]
+
+
+class PublishRoute:
+    """`dialects.base.ExpressRoute`."""
+
+    def claim(self, scope: Scope) -> Callable[[bytes], Awaitable[Response | None]] | None:
+        match = PUBLISH.fullmatch(scope["path"])
+        if match is None:
+            return None
+        headers = headers_of(scope)
+        if headers.get("content-type", "").lower() not in JSON_TYPES or "content-length" not in headers:
+            return None
+        if "content-encoding" in headers:
+            return None
+        asked = credentials(headers, query_of(scope))
+        if not asked.api_key:
+            return None  # it may be in the body
+        version, instance_name, channel_name = match.groups()
+
+        async def answer(body: bytes) -> Response | None:
+            return await _publish(body, headers, asked, version, instance_name, channel_name)
+
+        return answer
+
+
+async def _publish(
+    body: bytes, headers: dict[str, str], asked: Credentials, version: str, instance_name: str, channel_name: str
+) -> Response | None:
+    try:
+        found = directory.remembered(asked, instance_name, channel_name)
+        if found is None:
+            found = await in_thread(directory.find, asked, instance_name, channel_name)
+        instance, principal, channel = found
+        authorize_publish(principal, channel)
+        room, payload = parse_publish(parse_json(body), channel)
+        key = parse_idempotency_key(headers)
+    except Exception:  # noqa: BLE001  (Django meets it again, and answers it)
+        return None
+    cors = _cors(headers)
+    try:
+        if instance.request_rate is not None:
+            await in_thread(throttling.check_instance, instance)
+        draft = Draft(payload=payload, author=principal.author_json, room=room, idempotency_key=key)
+        receipt = await publishing.apublish(principal, channel, draft)
+    except PubSubError as error:
+        status, content, extra = render(error)
+        return json_response(status, content, {"Vary": "origin", **cors, **extra})
+    status = 200 if receipt.duplicate else 201
+    return Response(status, header_list({**JSON_HEADERS, **cors}), receipt_json(receipt, channel, version))
+
+
+def _cors(headers: dict[str, str]) -> dict[str, Any]:
+    if "origin" not in headers:
+        return {}
+    return {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": ", ".join(settings.CORS_EXPOSE_HEADERS)}
+
+
+PUBLISH_ROUTE = PublishRoute()
