@@ -1,7 +1,6 @@
 """The ASGI application: `channels_app.server.application` in front of Django."""
 
 import os
-
 from typing import Any
 
 from django.core.asgi import get_asgi_application
