@@ -49,9 +49,6 @@ class Dialect:
     too_large: Callable[[dict[str, Any], int], Response]
     express: str = ""
 
-    def owns(self, path: str) -> bool:
-        return path.startswith(self.prefixes)
-
     def routes(self) -> Sequence[URLPattern]:
         """ASGI routes in the form of Django URL patterns whose callbacks are ASGI applications."""
         return import_string(self.routing)()
@@ -63,4 +60,7 @@ def dialects() -> tuple[Dialect, ...]:
 
 
 def dialect_of_path(path: str) -> Dialect | None:
-    return next((dialect for dialect in dialects() if dialect.owns(path)), None)
+    for dialect in dialects():  # a loop: this runs several times in every request
+        if path.startswith(dialect.prefixes):
+            return dialect
+    return None

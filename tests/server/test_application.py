@@ -1,0 +1,58 @@
+"""What stands in front of Django: body limits, and where requests go."""
+
+import httpx
+import pytest
+from django.core.asgi import get_asgi_application
+
+from channels_app.server.application import build
+
+PUBLISH = "/v1.1/instances/rivia/channels/lobby/publish/"
+TOO_LARGE = {"detail": "Request size limit exceeded (65536)."}
+
+
+@pytest.fixture
+async def client():
+    application = build(get_asgi_application())
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(application), base_url="http://testserver") as client:
+        yield client
+
+
+async def test_a_body_that_announces_too_much_is_refused_before_it_is_read():
+    async def never() -> dict:
+        raise AssertionError("the body was asked for")
+
+    sent = []
+
+    async def send(event) -> None:
+        sent.append(event)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": PUBLISH,
+        "query_string": b"",
+        "headers": [(b"content-length", b"65537"), (b"origin", b"https://example.com")],
+    }
+    await build(get_asgi_application())(scope, never, send)
+    assert sent[0]["status"] == 413
+    assert (b"access-control-allow-origin", b"*") in sent[0]["headers"]
+    assert sent[1]["body"] == b'{"detail":"Request size limit exceeded (65536)."}'
+
+
+async def test_a_body_without_a_length_is_refused_where_it_gets_too_long(client):
+    async def chunks():
+        for _ in range(100):
+            yield b"x" * 1024
+
+    answer = await client.post(PUBLISH, content=chunks())
+    assert (answer.status_code, answer.json()) == (413, TOO_LARGE)
+
+
+async def test_pages_have_no_such_limit(client, db):
+    answer = await client.post("/admin/login/", content=b"x" * 70_000)
+    assert answer.status_code == 403, "Django's own answer to a form without its token"
+
+
+@pytest.mark.parametrize("path", ["/v1.1/nothing/", "/v1.1/instances/rivia/channels/lobby/poll"])
+async def test_an_unknown_path_is_a_404_and_no_redirect(client, path):
+    assert (await client.get(path)).status_code == 404
