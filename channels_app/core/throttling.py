@@ -11,7 +11,7 @@ import time
 import limits
 from django.conf import settings
 from limits.errors import StorageError
-from limits.storage import MemoryStorage, Storage, storage_from_string
+from limits.storage import MemoryStorage, RedisStorage, Storage
 from limits.strategies import FixedWindowRateLimiter
 
 from channels_app.conf import conf
@@ -74,6 +74,11 @@ class Counters:
                 self._away_until = time.monotonic() + REDIS_PAUSE
         return self._hit(self._own, limit, whom)
 
+    def reset(self) -> None:
+        for counter in (self._shared, self._own):
+            if counter is not None:
+                counter.storage.reset()
+
     def _hit(self, counter: FixedWindowRateLimiter, limit: limits.RateLimitItem, whom: tuple[str, ...]) -> float | None:
         if counter.hit(limit, *whom):
             if counter is self._shared:
@@ -86,10 +91,15 @@ class Counters:
 def _counters() -> Counters:
     if not settings.REDIS_URL:
         return Counters(None)
-    timeouts = {"socket_timeout": REDIS_TIMEOUT, "socket_connect_timeout": REDIS_TIMEOUT}
-    return Counters(storage_from_string(settings.REDIS_URL, wrap_exceptions=True, **timeouts))
+    return Counters(
+        RedisStorage(
+            settings.REDIS_URL, wrap_exceptions=True, socket_timeout=REDIS_TIMEOUT, socket_connect_timeout=REDIS_TIMEOUT
+        )
+    )
 
 
 def reset() -> None:
-    """Forget what was counted here (for tests)."""
-    _counters.cache_clear()
+    """Forget all that was counted, here and in the shared storage: for tests."""
+    if _counters.cache_info().currsize:
+        _counters().reset()
+        _counters.cache_clear()

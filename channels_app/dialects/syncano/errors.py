@@ -115,8 +115,7 @@ def _rendered(error: Exception) -> Rendered | None:
     if isinstance(error, PubSubError):
         return render(error)
     if isinstance(error, exceptions.APIException):
-        body = error.detail if isinstance(error.detail, dict) else {"detail": error.detail}
-        return error.status_code, body, {}
+        return error.status_code, dict(error.detail) if isinstance(error.detail, dict) else {"detail": error.detail}, {}
     if isinstance(error, SuspiciousOperation):  # more form fields than Django takes
         return 400, {"detail": str(error)}, {}
     return None

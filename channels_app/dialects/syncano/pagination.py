@@ -21,7 +21,7 @@ from .parsing import integer
 PAGE_SIZE = 100  # default, and most
 KEPT = ("page_size", "ordering", "room", "last_id", "name__startswith", "fields", "excluded_fields")  # in links
 
-Read = Callable[[bool, int | None, int], Sequence[Any]]
+Read = Callable[[bool, int | None, int], list[Any]]
 """(descending, id to go on from or None, limit) → rows in that order."""
 
 
@@ -55,7 +55,7 @@ class PageRequest:
 
     def read(self, rows: Read) -> list[Any]:
         """The page, in the list's order."""
-        page = list(rows(self.descending is self.forward, self.last_pk, self.size)) if self.size else []
+        page = rows(self.descending is self.forward, self.last_pk, self.size) if self.size else []
         return page if self.forward else page[::-1]
 
     def links(self, path: str, pks: Sequence[int]) -> tuple[str | None, str | None]:
@@ -99,15 +99,15 @@ def _names(text: str) -> set[str]:
 class KeysetPagination(BasePagination):
     """The scheme as Django REST framework's lists use it, for rows ordered by their primary key."""
 
-    def paginate_queryset(self, queryset: QuerySet[Any], request: Request, view: APIView | None = None) -> list[Any]:
+    def paginate_queryset(self, queryset: Any, request: Request, view: APIView | None = None) -> list[Any]:
         self._query, self._path = request.query_params, request.path
         self._page = PageRequest.of(self._query)
 
-        def rows(descending: bool, last_pk: int | None, limit: int) -> Sequence[Any]:
-            ordered = queryset.order_by("-pk" if descending else "pk")
+        def rows(descending: bool, last_pk: int | None, limit: int) -> list[Any]:
+            ordered: QuerySet[Any] = queryset.order_by("-pk" if descending else "pk")
             if last_pk is not None:
                 ordered = ordered.filter(**{"pk__lt" if descending else "pk__gt": last_pk})
-            return ordered[:limit]
+            return list(ordered[:limit])
 
         page = self._page.read(rows)
         self._pks = [row.pk for row in page]

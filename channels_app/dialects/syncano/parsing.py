@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,7 +47,9 @@ def _refuse_constant(text: str) -> Any:
     raise ValueError(f"Invalid value: {text}")
 
 
+# Made once: json.loads and json.dumps would make one for each call.
 _decoder = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse_constant)
+compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def parse_json(body: bytes) -> Any:
@@ -61,10 +63,6 @@ def parse_json(body: bytes) -> Any:
     except ValueError as error:  # no JSON, no UTF-8, no finite number, more digits than Python reads
         raise ParseError(str(error)) from None
     return value
-
-
-def compact(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def integer(text: str) -> int | None:
@@ -103,9 +101,9 @@ def parse_idempotency_key(headers: Mapping[str, str]) -> str:
     return key
 
 
-def _field(name: str, read: Any, value: object, wrong: dict[str, list[str]]) -> str:
+def _field(name: str, read: Callable[[object], str], value: object, wrong: dict[str, list[str]]) -> str:
     try:
-        return read(value)  # type: ignore[no-any-return]
+        return read(value)
     except ValueError as error:
         wrong[name] = [str(error)]
         return ""

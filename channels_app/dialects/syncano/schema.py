@@ -43,6 +43,8 @@ PAGE_PARAMETERS = [
 class SyncanoSchema(AutoSchema):
     """Tag and summary from the view set's `tag` and `thing`; the errors that every operation may answer."""
 
+    view: Any  # a SyncanoViewSet
+
     def get_tags(self) -> list[str]:
         return [self.view.tag]
 
@@ -63,7 +65,8 @@ class SyncanoSchema(AutoSchema):
     def _get_response_bodies(self, direction: Any = "response") -> dict[str, Any]:
         bodies: dict[str, Any] = super()._get_response_bodies(direction)
         for status in WRITING if self.method in ("POST", "PUT", "PATCH") else READING:
-            bodies.setdefault(str(status), self._get_response_for_code(ERRORS[status], str(status), direction=direction))
+            if str(status) not in bodies:
+                bodies[str(status)] = self._get_response_for_code(ERRORS[status], str(status), direction=direction)  # type: ignore[no-untyped-call]
         return bodies
 
 

@@ -1,7 +1,7 @@
 """How this wire uses HTTP: which bodies it reads, what it writes, and that it negotiates nothing (wire/syncano.md §1)."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from rest_framework.metadata import BaseMetadata
 from rest_framework.negotiation import BaseContentNegotiation, DefaultContentNegotiation
@@ -11,8 +11,6 @@ from rest_framework.request import Request
 from rest_framework.views import APIView
 
 from .parsing import parse_json
-
-P = TypeVar("P", bound=BaseParser)
 
 
 class JSONParser(BaseParser):
@@ -35,13 +33,14 @@ class UTF8JSONRenderer(JSONRenderer):
 class AnyAccept(BaseContentNegotiation):
     """Answers are JSON whatever `Accept` says; a body without a content type is taken for JSON."""
 
-    def select_parser(self, request: Request, parsers: Sequence[P]) -> P | None:
-        return DefaultContentNegotiation().select_parser(request, parsers) if request.content_type else parsers[0]
+    def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
+        return DefaultContentNegotiation().select_parser(request, parsers) if request.content_type else next(iter(parsers))
 
     def select_renderer(
-        self, request: Request, renderers: Sequence[BaseRenderer], format_suffix: str | None = None
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
     ) -> tuple[BaseRenderer, str]:
-        return renderers[0], renderers[0].media_type
+        first = next(iter(renderers))
+        return first, first.media_type
 
 
 class Description(BaseMetadata):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from django.http import HttpRequest, JsonResponse
-from django.urls import URLPattern, include, path, re_path
+from django.urls import URLPattern, URLResolver, include, path, re_path
 
 from .links import V1, V1_1
 from .views.accounts import AccountViewSet, LoginViewSet, RootViewSet
@@ -54,7 +54,7 @@ INSTANCE = [
     route("channels/<channel>/history/<message>/", HistoryViewSet, {"get": "message"}),
 ]
 
-API = [
+API: list[URLPattern | URLResolver] = [
     route("", RootViewSet, {"get": "retrieve"}),
     route("account/", AccountViewSet, {"get": "retrieve"}),
     route("account/auth/", LoginViewSet, {"post": "login"}),

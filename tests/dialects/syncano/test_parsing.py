@@ -28,6 +28,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]))
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
     lambda children: st.lists(children) | st.dictionaries(texts, children),
+    max_leaves=8,
 )
 
 

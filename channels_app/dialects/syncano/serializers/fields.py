@@ -62,7 +62,8 @@ class InstanceRelatedField(serializers.PrimaryKeyRelatedField[Any]):
     """The id of another row of the same instance; those of other instances do not exist."""
 
     def get_queryset(self) -> QuerySet[Any]:
-        return super().get_queryset().filter(instance_id=self.context["instance"].id)
+        rows: Any = super().get_queryset()
+        return rows.filter(instance_id=self.context["instance"].id)
 
 
 class RowSerializer(serializers.ModelSerializer[Any]):

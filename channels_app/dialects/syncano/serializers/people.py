@@ -38,8 +38,8 @@ class UserSerializer(RowSerializer):
         fields = ["id", "username", "password", "profile", "groups", "user_key", "links"]
 
     def validate_username(self, username: str) -> str:
-        others = InstanceUser.objects.filter(instance_id=self.context["instance"].id, username=username.lower())
-        if others.exclude(pk=self.instance.pk if self.instance else None).exists():
+        taken = InstanceUser.objects.filter(instance_id=self.context["instance"].id, username=username.lower())
+        if (taken.exclude(pk=self.instance.pk) if self.instance else taken).exists():
             raise serializers.ValidationError(UNIQUE)
         return username.lower()
 

@@ -92,7 +92,7 @@ class SyncanoViewSet(GenericViewSet[Any]):
         return dict(serializer.validated_data)
 
 
-class NamedListMixin(ListModelMixin):
+class NamedListMixin(ListModelMixin, SyncanoViewSet):
     """A list of named things, which can be asked for those whose name starts so."""
 
     def filter_queryset(self, queryset: QuerySet[Any]) -> QuerySet[Any]:

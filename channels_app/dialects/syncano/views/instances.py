@@ -16,7 +16,7 @@ from channels_app.core.principals import Principal
 from channels_app.models import Collaborator, Instance
 
 from ..serializers.tenancy import InstanceSerializer, NewInstanceSerializer, RenameSerializer
-from .base import InstanceScopedViewSet, NamedListMixin, SyncanoViewSet, unique
+from .base import InstanceScopedViewSet, NamedListMixin, unique
 
 
 def visible_to(principal: Principal) -> QuerySet[Instance]:
@@ -30,7 +30,7 @@ def visible_to(principal: Principal) -> QuerySet[Instance]:
     return rows.filter(mine).annotate(collaborator_role=Subquery(role_here))
 
 
-class InstancesViewSet(NamedListMixin, SyncanoViewSet):
+class InstancesViewSet(NamedListMixin):
     """All instances that the key's bearer may see."""
 
     tag, thing, things = "instances", "an instance", "instances"

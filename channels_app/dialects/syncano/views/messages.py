@@ -13,7 +13,7 @@ from channels_app.core.types import Draft, Message
 
 from ..access import admit
 from ..encoding import MESSAGE_FIELDS, message_json, receipt_json
-from ..pagination import PageRequest, chosen
+from ..pagination import PageRequest, Read, chosen
 from ..parsing import MAX_ID, HistoryRequest, compact, integer, parse_history, parse_idempotency_key, parse_publish
 from ..schema import ERRORS, PAGE_PARAMETERS
 from ..serializers.channels import LiveMessage, MessagePage, PublishBody, PublishedMessage
@@ -112,7 +112,7 @@ class HistoryViewSet(MessageViewSet):
         return _json(message_json(log.get(self.channel.id, message_id), self.channel, self.version))
 
 
-def _reader(channel: ChannelInfo, wanted: HistoryRequest):
+def _reader(channel: ChannelInfo, wanted: HistoryRequest) -> Read:
     def read(descending: bool, last_pk: int | None, limit: int) -> list[Message]:
         if descending:
             before = MAX_ID if last_pk is None else last_pk
