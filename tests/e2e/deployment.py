@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -49,8 +50,8 @@ class Deployment:
         answer: dict[str, str] = json.loads(done.stdout)
         return answer
 
-    def start(self, kind: str = "uvicorn", **environment: str) -> "Server":
-        server = Server(self, kind, free_port(), environment)
+    def start(self, kind: str = "uvicorn", *arguments: str, **environment: str) -> "Server":
+        server = Server(self, kind, free_port(), arguments, environment)
         self.servers.append(server)
         server.start()
         return server
@@ -59,11 +60,13 @@ class Deployment:
 class Server:
     """One server process, which can be killed and started again on the same port. Its output is in `log_path`."""
 
-    def __init__(self, deployment: Deployment, kind: str, port: int, environment: dict[str, str]) -> None:
+    def __init__(
+        self, deployment: Deployment, kind: str, port: int, arguments: Sequence[str], environment: dict[str, str]
+    ) -> None:
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self.log_path = deployment.folder / f"{kind}-{port}.log"
-        self._command = [sys.executable, "manage.py", *COMMANDS[kind](port)]
+        self._command = [sys.executable, "manage.py", *COMMANDS[kind](port), *arguments]
         self._environment = deployment.environment | environment
         self._process: subprocess.Popen[bytes] | None = None
 

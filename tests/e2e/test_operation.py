@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 
-from .deployment import Deployment
+from .deployment import Deployment, channel_path
 
 
 def curl(line: str) -> httpx.Response:
@@ -31,6 +31,16 @@ def test_the_lines_that_quickstart_prints_work_as_printed(deployment: Deployment
     assert {answer.status_code for answer in published} == {201}
     assert polling.result().json()["payload"] == {"text": "Hello"}
     assert curl(history).json()["objects"][0]["id"] == len(published)
+
+
+def test_the_access_log_has_no_keys(deployment: Deployment, credentials: dict[str, str]) -> None:
+    server = deployment.start("uvicorn", "--access-log")
+    key = credentials["api_key"]
+    path = channel_path(credentials["instance"], "lobby")
+    assert httpx.get(f"{server.url}{path}history/?api_key={key}").status_code == 200
+    server.terminate()
+    assert f"{path}history/?api_key={key[:8]}…" in server.log()
+    assert key not in server.log()
 
 
 def test_serve_refuses_a_default_secret(deployment: Deployment) -> None:
