@@ -24,6 +24,7 @@ run: $(VENV)/run.txt
 	@$(BIN)/python manage.py quickstart
 	@$(BIN)/python manage.py serve --bind 127.0.0.1:$(PORT)
 
+# One suite, three times: what is promised holds on either backend, and does not hang on group commit.
 test: $(VENV)/dev.txt
 	$(BIN)/python tests/sdk/install.py
 	$(BIN)/python -m pytest
