@@ -1,19 +1,24 @@
 """System checks: combinations of settings that would lose messages or secrets are refused by id."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import limits
+from cryptography.fernet import Fernet
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.exceptions import ImproperlyConfigured
 
-PROCESSES_VARIABLE = "PUBSUB_PROCESSES"  # how many processes of this server share the database; `serve` sets it
+from .conf import conf
+
+PROCESSES_VARIABLE = "PUBSUB_PROCESSES"  # how many processes of this server share the database; its operator says so
 
 
 @register(Tags.compatibility)
 def check_processes(**_: Any) -> Iterable[CheckMessage]:
     """pubsub.E001, E002: what one process may do alone, several may not."""
-    if int(os.environ.get(PROCESSES_VARIABLE, "1")) <= 1:
+    if os.environ.get(PROCESSES_VARIABLE, "1") in ("", "0", "1"):
         return
     if settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         yield Error(
@@ -55,11 +60,35 @@ def check_secret_key(**_: Any) -> Iterable[CheckMessage]:
 @register(Tags.security, deploy=True)
 def check_registration(**_: Any) -> Iterable[CheckMessage]:
     """pubsub.W005: open registration is Syncano's way, and rarely what an operator on the internet wants."""
-    from .conf import conf
-
     if conf.OPEN_REGISTRATION:
         yield Warning(
             "Anybody who reaches this server can register an account and create instances.",
             hint="Set PUBSUB_OPEN_REGISTRATION=false and create administrators in the admin.",
             id="pubsub.W005",
         )
+
+
+@register(Tags.compatibility)
+def check_values(**_: Any) -> Iterable[CheckMessage]:
+    """pubsub.E006: values that can only be wrong, and would be found out in the middle of somebody's request."""
+    uses: list[tuple[str, Callable[[Any], object], Iterable[Any]]] = [
+        (PROCESSES_VARIABLE, int, [os.environ.get(PROCESSES_VARIABLE) or "1"])
+    ]
+    try:
+        uses += [
+            ("PUBSUB_ANONYMOUS_RATE", limits.parse, filter(None, [conf.ANONYMOUS_RATE])),
+            ("PUBSUB_FAILED_POLL_RATE", limits.parse, filter(None, [conf.FAILED_POLL_RATE])),
+            ("PUBSUB_SEAL_KEYS", Fernet, conf.SEAL_KEYS),
+        ]
+    except ImproperlyConfigured as error:
+        yield _wrong_value(str(error))
+    for name, use, values in uses:
+        try:
+            for value in values:
+                use(value)
+        except ValueError as error:
+            yield _wrong_value(f"{name}: {error}")
+
+
+def _wrong_value(message: str) -> Error:
+    return Error(message, hint="docs/settings.md has every name, its unit and its default.", id="pubsub.E006")

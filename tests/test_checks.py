@@ -77,3 +77,30 @@ def test_open_registration_is_a_warning_for_deployments() -> None:
     assert "pubsub.W005" in ids(deploy=True)
     with override_settings(PUBSUB={"OPEN_REGISTRATION": False}):
         assert "pubsub.W005" not in ids(deploy=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("POLL_WAIT", "long"),
+        ("GROUP_COMMIT", "perhaps"),
+        ("ANONYMOUS_RATE", "ten"),
+        ("FAILED_POLL_RATE", "60"),
+        ("SEAL_KEYS", "short"),
+    ],
+)
+def test_a_value_that_nobody_can_use_is_refused_by_its_name(name: str, value: str) -> None:
+    with override_settings(PUBSUB={name: value}):
+        wrong = [message.msg for message in run_checks() if message.id == "pubsub.E006"]
+    assert len(wrong) == 1
+    assert f"PUBSUB_{name}" in wrong[0]
+
+
+def test_a_number_of_processes_that_is_none_is_refused(settings: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(checks.PROCESSES_VARIABLE, "two")
+    assert "pubsub.E006" in ids()
+
+
+def test_limits_may_be_switched_off() -> None:
+    with override_settings(PUBSUB={"ANONYMOUS_RATE": "", "FAILED_POLL_RATE": ""}):
+        assert ids() == set()
