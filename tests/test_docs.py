@@ -71,7 +71,7 @@ def routes(patterns: list[URLPattern | URLResolver], prefix: str = "/") -> Itera
         path = prefix + str(each.pattern)
         if isinstance(each, URLResolver):
             yield from routes(each.url_patterns, path)
-        else:
+        elif hasattr(each.callback, "actions"):  # not the one that answers for paths nobody has
             yield " ".join(each.callback.actions).upper(), path
 
 
