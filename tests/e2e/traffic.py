@@ -26,6 +26,7 @@ class Publishers:
         self.refused: list[httpx.Response] = []
         self._numbers = itertools.count(1)
         self._count = count
+        self._stopped = False
         self._progress = threading.Condition()
         self._threads = [
             threading.Thread(target=self._run, args=(servers[index % len(servers)], key, paths[index % len(paths)]))
@@ -35,6 +36,11 @@ class Publishers:
     def start(self) -> "Publishers":
         for thread in self._threads:
             thread.start()
+        return self
+
+    def stop(self) -> "Publishers":
+        """Each thread ends with the publish that it is at."""
+        self._stopped = True
         return self
 
     def join(self) -> "Publishers":
@@ -49,6 +55,8 @@ class Publishers:
     def _run(self, server: Server, key: str, path: str) -> None:
         with server.client(key) as client:
             for _ in range(self._count):
+                if self._stopped:
+                    return
                 number = next(self._numbers)
                 try:
                     response = client.post(f"{path}publish/", json={"payload": {"number": number}})
@@ -65,10 +73,10 @@ class Publishers:
 class Listener:
     """A WebSocket that keeps what it hears, in a thread, until it has `count` messages or is closed."""
 
-    def __init__(self, server: Server, key: str, path: str, *, count: int = 1_000_000) -> None:
+    def __init__(self, server: Server, key: str, path: str, *, count: int = 1_000_000, last_id: int = 0) -> None:
         self.messages: list[dict[str, Any]] = []
         self.close_code: int | None = None
-        self._url = f"{server.url.replace('http', 'ws', 1)}{path}poll/?transport=websocket&last_id=0&api_key={key}"
+        self._url = f"{server.url.replace('http', 'ws', 1)}{path}poll/?transport=websocket&last_id={last_id}&api_key={key}"
         self._count = count
         self._socket: websockets.sync.client.ClientConnection | None = None
         self._connected = threading.Event()
