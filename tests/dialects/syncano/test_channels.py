@@ -8,6 +8,7 @@ import pytest
 from django.db import connection
 
 from channels_app.core import tenancy
+from channels_app.dialects.syncano.serializers.channels import NewChannelSerializer
 from channels_app.dialects.syncano.views.channels import ChannelViewSet
 from channels_app.models import Channel, Group, Instance
 
@@ -226,6 +227,13 @@ def test_of_many_who_make_the_same_channel_one_succeeds(manager: Wire) -> None:
         answers = list(pool.map(create, range(8)))
     assert sorted(status for status, _ in answers) == [201] + [400] * 7
     assert all(body == {"name": UNIQUE} for status, body in answers if status == 400)
+
+
+def test_a_name_taken_between_the_look_and_the_write_is_refused_alike(
+    manager: Wire, lobby: Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(NewChannelSerializer, "validate_name", lambda serializer, name: name)  # it was free when we looked
+    assert manager.post("channels/", {"name": "lobby"}).said == (400, {"name": UNIQUE})
 
 
 def test_perm_13_a_channel_with_a_group_links_to_it(manager: Wire, witchers: Group) -> None:

@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import pytest
+from django.contrib.auth.hashers import MD5PasswordHasher
 
 from channels_app.core import tenancy
 from channels_app.core.credentials import masked
@@ -102,6 +103,31 @@ def test_the_account_is_shown_to_its_own_key_only_and_without_the_key(
     assert "account_key" not in answer.body
     for wire in (ignore_acl, keyless):
         assert wire.at("/v1.1/account/").get().said == (403, PERM)
+
+
+@pytest.fixture
+def hashes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The passwords that were hashed, which is what a login costs."""
+    found: list[str] = []
+    encode = MD5PasswordHasher.encode
+
+    def noted(hasher: MD5PasswordHasher, password: str, salt: str) -> str:
+        found.append(password)
+        return encode(hasher, password, salt)
+
+    monkeypatch.setattr(MD5PasswordHasher, "encode", noted)
+    return found
+
+
+def test_an_unknown_name_costs_as_much_as_a_wrong_password(
+    geralt: Any, plain: Wire, ciri: InstanceUser, hashes: list[str]
+) -> None:
+    hashes.clear()
+    ACCOUNT.post("auth/", {"email": "who@rivia.example", "password": "unknown account"})
+    ACCOUNT.post("auth/", {**GERALT, "password": "wrong for geralt"})
+    plain.post("user/auth/", {"username": "who", "password": "unknown user"})
+    plain.post("user/auth/", {"username": "ciri", "password": "wrong for ciri"})
+    assert hashes == ["unknown account", "wrong for geralt", "unknown user", "wrong for ciri"]
 
 
 # Users
