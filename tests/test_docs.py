@@ -1,7 +1,7 @@
 """The documentation keeps its word: every link leads somewhere, every setting is there with its default, none is invented."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
 
@@ -65,7 +65,7 @@ def broken_links(page: Path) -> list[str]:
     return broken
 
 
-def routes(patterns: list[URLPattern | URLResolver], prefix: str = "/") -> Iterator[tuple[str, str]]:
+def routes(patterns: Sequence[URLPattern | URLResolver], prefix: str = "/") -> Iterator[tuple[str, str]]:
     """(methods, path) of every route, such as ("GET POST", "/v1.1/instances/")."""
     for each in patterns:
         path = prefix + str(each.pattern)
