@@ -40,9 +40,11 @@ def publish(principal: Principal, channel: ChannelInfo, draft: Draft) -> Receipt
     entry = Entry(channel.id, draft)
     if connection.in_atomic_block or not conf.GROUP_COMMIT:
         return _receipt(append_each([entry])[0])
+    future = _submit(entry)
     try:
-        return _submit(entry).result(conf.PUBLISH_TIMEOUT)
+        return future.result(conf.PUBLISH_TIMEOUT)
     except FutureTimeoutError:
+        future.cancel()  # what no transaction has taken yet is never stored: nobody waits for it any more
         raise StoreUnavailable from None
 
 

@@ -1,10 +1,12 @@
 """The laws of the log: ids without holes, rooms that know what came before, one outcome per entry."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.db import OperationalError, connection, transaction
 
+from channels_app.conf import conf
 from channels_app.core import log, notifier, publishing, tenancy
 from channels_app.core.errors import Conflict, NotFound, PublishDisabled, StoreFull, StoreUnavailable
 from channels_app.core.log import Entry
@@ -233,3 +235,26 @@ def test_a_database_that_does_not_answer_is_a_retryable_error(channel, monkeypat
     with pytest.raises(StoreUnavailable) as caught:
         publish(channel)
     assert caught.value.retryable
+
+
+@pytest.mark.skipif(not conf.GROUP_COMMIT, reason="nothing waits for a lane")
+def test_a_publish_that_waited_too_long_is_not_stored_behind_its_publishers_back(channel, monkeypatch, settings):
+    settings.PUBSUB = {"PUBLISH_TIMEOUT": 0.2}
+    entered, opened = threading.Event(), threading.Event()
+    append = log.append
+
+    def slow(entries):
+        entered.set()
+        assert opened.wait(10)
+        return append(entries)
+
+    monkeypatch.setattr(log, "append", slow)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(publish, channel)
+        assert entered.wait(10)
+        with pytest.raises(StoreUnavailable):
+            publish(channel)
+        opened.set()
+        assert isinstance(first.exception(10), StoreUnavailable), "its outcome is unknown: it had been taken"
+    publishing.close_lanes()
+    assert ids(channel) == [1]
