@@ -194,6 +194,7 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
     "loggers": {
         "django.request": {"level": "ERROR"},  # a 4xx is an answer, not an event of the server
+        "channels_redis": {"level": "WARNING"},  # a full mailbox costs its reader a hint, which the safety poll makes up for
         "channels_app": {"level": env.str("LOG_LEVEL", default="INFO")},
     },
 }

@@ -6,6 +6,7 @@ Hints of a channel go out one at a time; what is announced meanwhile is merged i
 
 import asyncio
 import logging
+import time
 import uuid
 from collections.abc import Iterable
 from typing import Any, Protocol
@@ -19,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 PROCESS = uuid.uuid4().hex  # to know our own hints when they come back
 MERGED_BYTES = 256 * 1024
+TELL_SECONDS = 10.0  # between two lines about the same trouble
 
 
 class Receiver(Protocol):
@@ -143,7 +145,18 @@ async def _send(group: str, event: dict[str, Any]) -> None:
     try:
         await get_channel_layer().group_send(group, event)
     except Exception as error:  # noqa: BLE001  (whatever a broken Redis raises: the hint is lost, the safety poll makes up for it)
-        logger.warning("A hint to other processes was lost: %s: %s", type(error).__name__, error)
+        _tell("A hint to other processes was lost", error)
+
+
+_silent_until: dict[str, float] = {}
+
+
+def _tell(trouble: str, error: Exception) -> None:
+    """Log it, but not each time: Redis may be away for long, at thousands of hints a second."""
+    now = time.monotonic()
+    if now >= _silent_until.get(trouble, 0.0):
+        _silent_until[trouble] = now + TELL_SECONDS
+        logger.warning("%s: %s: %s", trouble, type(error).__name__, error)
 
 
 # Hearing
@@ -190,7 +203,7 @@ class Inbox:
             try:
                 event = await get_channel_layer().receive(self._name)
             except Exception as error:  # noqa: BLE001  (as in _send: Redis is away; look again in a moment)
-                logger.warning("No hints for the moment: %s: %s", type(error).__name__, error)
+                _tell("No hints for the moment", error)
                 await asyncio.sleep(1)
                 continue
             if event.get("process") == PROCESS:
