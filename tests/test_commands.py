@@ -102,3 +102,9 @@ def test_explain_says_which_codes_there_are() -> None:
 def test_serve_refuses_an_address_that_is_none(address: str) -> None:
     with pytest.raises(CommandError, match="is no HOST:PORT"):
         output_of("serve", f"--bind={address}")
+
+
+@pytest.mark.django_db
+def test_renew_epochs_says_how_many() -> None:
+    output_of("quickstart")
+    assert output_of("renew_epochs") == "3 channels have a new epoch.\n"

@@ -296,8 +296,21 @@ def _chunks(items: list[Any], size: int = 200) -> Iterable[list[Any]]:
 
 def open_channel(channel_id: int) -> None:
     """Give a new channel its counter, under an epoch that no channel had before."""
-    epoch = f"{int(time.time()):08x}{secrets.token_hex(4)}"
-    Counter.objects.create(channel_id=channel_id, epoch=epoch)
+    Counter.objects.create(channel_id=channel_id, epoch=_new_epoch())
+
+
+def renew_epochs() -> int:
+    """Put every channel under another epoch; returns how many there are.
+
+    For a log that was put back to an earlier state: ids after that state are given a second time, and a reader that has seen
+    the first ones must be told that they mean nothing any more.
+    """
+    return Counter.objects.update(epoch=_new_epoch())
+
+
+def _new_epoch() -> str:
+    """Time and chance: no life of a channel had it before, not even one that a restored database has forgotten."""
+    return f"{int(time.time()):08x}{secrets.token_hex(4)}"
 
 
 def drop_channel(channel_id: int) -> None:

@@ -125,6 +125,5 @@ class CloseReason:
 
 REVOKED = CloseReason(4003, "access revoked")
 CHANNEL_DELETED = CloseReason(4004, "channel deleted")
-UNAVAILABLE = CloseReason(4100, "log unavailable")
 RESTARTING = CloseReason(4200, "server restarting")
-CLOSE_REASONS = (REVOKED, CHANNEL_DELETED, UNAVAILABLE, RESTARTING)
+CLOSE_REASONS = (REVOKED, CHANNEL_DELETED, RESTARTING)

@@ -1,5 +1,6 @@
 """Django's page middleware, kept off the dialects' paths: API requests bring keys, not cookies, and half of a request's
-time would go into sessions nobody has. Subclasses, so that Django's own checks still find what they look for."""
+time would go into sessions nobody has. Subclasses, so that the admin's checks find what they look for; the two checks of
+`check --deploy` that look for names only are silenced in the settings."""
 
 from collections.abc import Callable
 from typing import Any

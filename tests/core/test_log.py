@@ -258,3 +258,11 @@ def test_a_publish_that_waited_too_long_is_not_stored_behind_its_publishers_back
         assert isinstance(first.exception(10), StoreUnavailable), "its outcome is unknown: it had been taken"
     publishing.close_lanes()
     assert ids(channel) == [1]
+
+
+def test_after_a_restored_backup_every_channel_has_another_epoch_and_goes_on_counting(channel, rooms):
+    publish_many(channel, 2)
+    before = {each.id: log.head(each.id, ALL_ROOMS).epoch for each in (channel, rooms)}
+    assert log.renew_epochs() == 4, "the instance's built-in channels too"
+    assert all(log.head(id_, ALL_ROOMS).epoch != epoch for id_, epoch in before.items())
+    assert publish(channel).message.id == 3
