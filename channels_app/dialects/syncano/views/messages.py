@@ -104,7 +104,7 @@ class HistoryViewSet(MessageViewSet):
         objects = b",".join(message_json(message, self.channel, self.version, fields) for message in messages)
         return _json(f'{{"next":{compact(next_link)},"prev":{compact(prev_link)},"objects":['.encode() + objects + b"]}")
 
-    @extend_schema(summary="Get a message", responses={200: PublishedMessage, 404: ERRORS[404]})
+    @extend_schema(summary="Get a message", responses={200: PublishedMessage})
     def message(self, request: Request, **_: str) -> HttpResponse:
         message_id = integer(self.kwargs["message"])
         if message_id is None:
