@@ -37,6 +37,13 @@ class FrameWriter:
 class PubSubWebSocketProtocol(WebSocketsSansIOProtocol):
     """Named in `uvicorn_server.configure`; uvicorn is pinned to a minor version because of this class."""
 
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated:
+            # Headers that cannot be read, or are too long. uvicorn leaves such a client waiting for ever.
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.transport.close()
+
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
         if self.close_sent:  # the handshake was no good, and is answered already

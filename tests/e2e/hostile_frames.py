@@ -8,6 +8,12 @@ from .hostile_requests import header_values, queries
 
 TEXT, BINARY, CLOSE, PING, PONG, CONTINUATION = 1, 2, 8, 9, 10, 0
 OVERSIZED = 64 * 1024 + 1
+UPGRADE = {
+    b"Upgrade": b"websocket",
+    b"Connection": b"Upgrade",
+    b"Sec-WebSocket-Version": b"13",
+    b"Sec-WebSocket-Key": b"dGhlIHNhbXBsZSBub25jZQ==",
+}
 MASK = b"\x01\x02\x03\x04"
 
 
@@ -59,12 +65,7 @@ conversations = st.lists(st.one_of(frames, frames, fragmented, oversized, st.bin
 @st.composite
 def handshakes(draw: st.DrawFn) -> tuple[bytes, list[tuple[bytes, bytes]]]:
     """The query and the headers with which a socket is asked for: mostly well."""
-    headers = {
-        b"Upgrade": b"websocket",
-        b"Connection": b"Upgrade",
-        b"Sec-WebSocket-Version": b"13",
-        b"Sec-WebSocket-Key": b"dGhlIHNhbXBsZSBub25jZQ==",
-    }
+    headers = dict(UPGRADE)
     if draw(st.integers(0, 3)) == 0:
         headers[draw(st.sampled_from(sorted(headers)))] = draw(header_values)
     more = draw(st.sampled_from([b"Origin", b"Sec-WebSocket-Protocol", b"Sec-WebSocket-Extensions", b"X-USER-KEY"]))

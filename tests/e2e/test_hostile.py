@@ -11,12 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from .deployment import Template, channel_path
-from .hostile_frames import TEXT, conversations, frame, handshakes
+from .hostile_frames import TEXT, UPGRADE, conversations, frame, handshakes
 from .hostile_requests import Attempt, attempts
 from .hostile_target import NO_HTTP, Target, is_wire_error
 
 TORTURE = bool(os.environ.get("PUBSUB_TORTURE"))
 WATCHED = "demo-instance"
+POLL = f"{channel_path(WATCHED, 'lobby')}poll/"
 LIFTED = {
     "PUBSUB_ANONYMOUS_RATE": "",
     "PUBSUB_FAILED_POLL_RATE": "",
@@ -74,14 +75,13 @@ def test_no_request_breaks_the_server(target: Target) -> None:
 
 @pytest.mark.timeout(1_800 if TORTURE else 120)
 def test_no_frame_breaks_the_server(target: Target) -> None:
-    path = f"{channel_path(WATCHED, 'lobby')}poll/"
     key = target.keys["api"].encode()
 
     @examples(full=2_000, short=300)
     @given(handshake=handshakes(), frames=conversations)
     def converse(handshake: tuple[bytes, list[tuple[bytes, bytes]]], frames: bytes) -> None:
         query, headers = handshake
-        received = target.converse(path, query, [*headers, (b"X-API-KEY", key)], frames)
+        received = target.converse(POLL, query, [*headers, (b"X-API-KEY", key)], frames)
         assert not received.startswith(b"HTTP/1.1 5")
         assert "Traceback" not in target.new_log()
 
@@ -110,17 +110,10 @@ def test_no_bytes_break_the_server(target: Target) -> None:
 
 
 def test_a_client_cannot_fill_the_log(target: Target) -> None:
-    upgrade = [
-        (b"Upgrade", b"websocket"),
-        (b"Connection", b"Upgrade"),
-        (b"Sec-WebSocket-Version", b"13"),
-        (b"Sec-WebSocket-Key", b"dGhlIHNhbXBsZSBub25jZQ=="),
-        (b"X-API-KEY", target.keys["api"].encode()),
-    ]
-    poll = f"{channel_path(WATCHED, 'lobby')}poll/"
+    upgrade = [*UPGRADE.items(), (b"X-API-KEY", target.keys["api"].encode())]
     target.new_log()
     for _ in range(3):
-        closing = target.converse(poll, b"transport=websocket", upgrade, frame(TEXT, b"\xff"))
+        closing = target.converse(POLL, b"transport=websocket", upgrade, frame(TEXT, b"\xff"))
         assert closing.endswith(b"\x88\x02\x03\xef"), "a close frame with 1007, as RFC 6455 has it"
         for request, status in NOISY.items():
             answer = target.exchange(request)
@@ -129,3 +122,9 @@ def test_a_client_cannot_fill_the_log(target: Target) -> None:
     new = target.new_log()
     assert "Traceback" not in new
     assert len(new.splitlines()) <= 1 + len(NOISY), "each kind at most once"
+
+
+@pytest.mark.parametrize("headers", [[(b"X-Long", b"x" * 10_000)], [(b"X-Many", b"x")] * 300], ids=["long", "many"])
+def test_a_handshake_that_cannot_be_read_is_ended(target: Target, headers: list[tuple[bytes, bytes]]) -> None:
+    ended = target.converse(POLL, b"transport=websocket", [*UPGRADE.items(), *headers], b"")
+    assert ended.startswith(b"HTTP/1.1 431") or not ended, "before websockets 17, without a word"
