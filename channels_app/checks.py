@@ -77,6 +77,7 @@ def check_values(**_: Any) -> Iterable[CheckMessage]:
     try:
         uses += [
             ("PUBSUB_ANONYMOUS_RATE", limits.parse, filter(None, [conf.ANONYMOUS_RATE])),
+            ("PUBSUB_FAILED_LOGIN_RATE", limits.parse, filter(None, [conf.FAILED_LOGIN_RATE])),
             ("PUBSUB_FAILED_POLL_RATE", limits.parse, filter(None, [conf.FAILED_POLL_RATE])),
             ("PUBSUB_SEAL_KEYS", Fernet, conf.SEAL_KEYS),
         ]

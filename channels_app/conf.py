@@ -43,6 +43,7 @@ class Conf:
     # Limits
     ANONYMOUS_RATE: str = "10/second"  # requests without a key, per address; empty: no limit
     FAILED_POLL_RATE: str = "60/second"  # refused polls, per key; empty: no limit
+    FAILED_LOGIN_RATE: str = "30/minute"  # wrong passwords, per address; empty: no limit
     SYNCANO_MAX_BODY: int = 65_536  # bytes
 
 

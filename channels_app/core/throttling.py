@@ -7,6 +7,8 @@ import functools
 import logging
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import limits
 from django.conf import settings
@@ -17,7 +19,7 @@ from limits.strategies import FixedWindowRateLimiter
 from channels_app.conf import conf
 
 from .directory import InstanceInfo
-from .errors import Throttled
+from .errors import PubSubError, Throttled
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +46,23 @@ def count_failed_poll(who: str) -> None:
         _count(_parsed(conf.FAILED_POLL_RATE), "failed-poll", who)
 
 
-def _count(limit: limits.RateLimitItem, *whom: str) -> None:
-    reset = _counters().exceeded(limit, whom)
+@contextmanager
+def guard_login(address: str) -> Iterator[None]:
+    """Around the check of a password: failures are counted. Raises Throttled, without another try, after too many."""
+    if not conf.FAILED_LOGIN_RATE:
+        yield
+        return
+    limit = _parsed(conf.FAILED_LOGIN_RATE)
+    _count(limit, "failed-login", address, cost=0)
+    try:
+        yield
+    except PubSubError:
+        _counters().exceeded(limit, ("failed-login", address))
+        raise
+
+
+def _count(limit: limits.RateLimitItem, *whom: str, cost: int = 1) -> None:
+    reset = _counters().exceeded(limit, whom, cost)
     if reset is not None:
         raise Throttled(math.ceil(reset - time.time()))
 
@@ -63,24 +80,26 @@ class Counters:
         self._own = FixedWindowRateLimiter(MemoryStorage())
         self._away_until = 0.0
 
-    def exceeded(self, limit: limits.RateLimitItem, whom: tuple[str, ...]) -> float | None:
-        """Count one; when that is over the limit, return when (seconds since 1970) the next may come."""
+    def exceeded(self, limit: limits.RateLimitItem, whom: tuple[str, ...], cost: int = 1) -> float | None:
+        """Count one (`cost` 0: only look); when that is over the limit, return when (seconds since 1970) the next may come."""
         if self._shared is not None and time.monotonic() >= self._away_until:
             try:
-                return self._hit(self._shared, limit, whom)
+                return self._hit(self._shared, limit, whom, cost)
             except StorageError as error:
                 if not self._away_until:
                     logger.warning("Redis does not count requests, each process counts for itself: %s", error)
                 self._away_until = time.monotonic() + REDIS_PAUSE
-        return self._hit(self._own, limit, whom)
+        return self._hit(self._own, limit, whom, cost)
 
     def reset(self) -> None:
         for counter in (self._shared, self._own):
             if counter is not None:
                 counter.storage.reset()
 
-    def _hit(self, counter: FixedWindowRateLimiter, limit: limits.RateLimitItem, whom: tuple[str, ...]) -> float | None:
-        if counter.hit(limit, *whom):
+    def _hit(
+        self, counter: FixedWindowRateLimiter, limit: limits.RateLimitItem, whom: tuple[str, ...], cost: int
+    ) -> float | None:
+        if counter.hit(limit, *whom) if cost else counter.test(limit, *whom):
             if counter is self._shared:
                 self._away_until = 0.0
             return None

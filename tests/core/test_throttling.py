@@ -10,7 +10,7 @@ from limits.storage import MemoryStorage
 
 from channels_app.core import throttling
 from channels_app.core.directory import InstanceInfo
-from channels_app.core.errors import Throttled
+from channels_app.core.errors import PermissionDenied, Throttled
 from channels_app.core.throttling import Counters
 
 
@@ -48,6 +48,27 @@ def test_refused_polls_are_limited_by_client(settings: Any) -> None:
     settings.PUBSUB = {**settings.PUBSUB, "FAILED_POLL_RATE": "3/hour"}
     assert passed(5, throttling.count_failed_poll, "key-1") == 3
     assert passed(5, throttling.count_failed_poll, "key-2") == 3
+
+
+def test_wrong_passwords_are_limited_by_address_and_then_not_even_tried(settings: Any) -> None:
+    settings.PUBSUB = {**settings.PUBSUB, "FAILED_LOGIN_RATE": "3/hour"}
+    tried = []
+
+    def log_in(address: str, *, right: bool) -> None:
+        with throttling.guard_login(address):
+            tried.append(address)
+            if not right:
+                raise PermissionDenied
+
+    for _ in range(10):
+        log_in("10.0.0.1", right=True)
+    for _ in range(3):
+        with pytest.raises(PermissionDenied):
+            log_in("10.0.0.1", right=False)
+    with pytest.raises(Throttled):
+        log_in("10.0.0.1", right=True)
+    log_in("10.0.0.2", right=True)
+    assert len(tried) == 14
 
 
 def test_an_empty_limit_is_none(settings: Any) -> None:

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from channels_app.conf import conf
-from channels_app.core import directory, tenancy
+from channels_app.core import directory, tenancy, throttling
 from channels_app.core.credentials import unseal
 from channels_app.core.errors import PermissionDenied
 
@@ -46,11 +46,12 @@ class LoginViewSet(PublicViewSet):
     def login(self, request: Request, **_: Any) -> Response:
         given = self.validated(LoginSerializer)
         user = User.objects.filter(email__iexact=given["email"], is_active=True).order_by("pk").first()
-        if user is None:
-            make_password(given["password"])  # an unknown email takes as long to refuse as a wrong password
-            raise LoginFailed("Invalid email.")
-        if not user.check_password(given["password"]):
-            raise LoginFailed("Invalid password.")
+        with throttling.guard_login(self.address):
+            if user is None:
+                make_password(given["password"])  # an unknown email takes as long to refuse as a wrong password
+                raise LoginFailed("Invalid email.")
+            if not user.check_password(given["password"]):
+                raise LoginFailed("Invalid password.")
         return Response(with_key(user))
 
     @extend_schema(summary="Register an account", responses={201: AccountWithKeySerializer})

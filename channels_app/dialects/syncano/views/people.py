@@ -16,7 +16,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
-from channels_app.core import tenancy
+from channels_app.core import tenancy, throttling
 from channels_app.core.credentials import unseal
 from channels_app.core.principals import Principal
 from channels_app.models import Group, InstanceUser
@@ -94,11 +94,12 @@ class UserLoginViewSet(UserKeyMixin):
     def login(self, request: Request, **_: Any) -> Response:
         given = self.validated(UserLoginSerializer)
         user = InstanceUser.objects.filter(instance_id=self.instance.id, username=given["username"].lower()).first()
-        if user is None:
-            make_password(given["password"])  # an unknown name takes as long to refuse as a wrong password
-            raise LoginFailed("Invalid username.")
-        if not tenancy.password_matches(user, given["password"]):
-            raise LoginFailed("Invalid password.")
+        with throttling.guard_login(self.address):
+            if user is None:
+                make_password(given["password"])  # an unknown name takes as long to refuse as a wrong password
+                raise LoginFailed("Invalid username.")
+            if not tenancy.password_matches(user, given["password"]):
+                raise LoginFailed("Invalid password.")
         return Response(self.with_key(user))
 
 
