@@ -131,6 +131,11 @@ def test_ch_07_an_unknown_channel_is_not_found(manager: Wire) -> None:
         assert manager.ask(method, "channels/nowhere/", {}).said == (404, NOT_FOUND)
 
 
+@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
+def test_ch_07_a_path_with_a_nul_names_no_channel(manager: Wire, method: str) -> None:
+    assert manager.ask(method, "channels/lobby%00/").said == (404, NOT_FOUND)
+
+
 def test_ch_07_wrong_methods_are_not_allowed(manager: Wire, lobby: Channel) -> None:
     detail = manager.post("channels/lobby/", {})
     assert detail.said == (405, {"detail": 'Method "POST" not allowed.'})

@@ -34,7 +34,9 @@ class ChannelViewSet(NamedListMixin, RetrieveModelMixin, UpdateModelMixin, Destr
         return Channel.objects.filter(readable(self.principal), instance_id=self.instance.id)
 
     def get_object(self) -> Channel:
-        found = Channel.objects.filter(instance_id=self.instance.id, name=self.kwargs["channel"].lower()).first()
+        name = self.kwargs["channel"].lower()
+        rows = Channel.objects.filter(instance_id=self.instance.id, name=name)
+        found = rows.first() if "\x00" not in name else None  # PostgreSQL would not take it, and no name has it
         if found is None:
             raise NotFound("channel")
         authorize(self.principal, Action.READ, channel_info(found, self.instance.name))
