@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from hypothesis import strategies as st
 
-from .hostile_values import LIMIT, entities, texts
+from .hostile_values import entities, texts
 from .routes import Route, routes
 
 SPARE = "spare-instance"  # may be changed and destroyed; the other one's messages are counted
@@ -60,8 +60,8 @@ class Attempt:
 
     @property
     def must_be_answered(self) -> bool:
-        """Who announces more than is sent goes without an answer; who sends more than is taken may find the door shut."""
-        return self.framing != "long" and len(self.body) <= LIMIT
+        """Who announces more than is sent, and hangs up, goes without."""
+        return self.framing != "long"
 
     def encode(self, key: str) -> bytes:
         target = self.path.encode() + (b"?" + self.query if self.query else b"")

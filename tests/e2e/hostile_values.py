@@ -77,7 +77,8 @@ def json_bodies(draw: st.DrawFn) -> bytes:
     return json.dumps(value, ensure_ascii=draw(st.booleans())).encode(encoding, "surrogatepass")
 
 
-def _padded(size: int) -> bytes:
+def padded(size: int) -> bytes:
+    """A publish of exactly that many bytes."""
     start, end = b'{"payload":{"a":"', b'"}}'
     return start + b"x" * (size - len(start) - len(end)) + end
 
@@ -129,8 +130,8 @@ known_bad = st.sampled_from(
         b'{"payload": "' + b"[" * DEEP + b"]" * DEEP + b'"}',
         b'{"profile": {"a":' + b"[" * 500 + b"]" * 500 + b"}}",
         b'{"metadata": ' + b'{"a":' * 500 + b"1" + b"}" * 500 + b"}",
-        _padded(LIMIT),
-        _padded(LIMIT + 1),
+        padded(LIMIT),
+        padded(LIMIT + 1),
         b" " * LIMIT,
         b" " * (LIMIT + 1),
     ]

@@ -3,17 +3,19 @@
 `make test` sends a short form, the same each time; `PUBSUB_TORTURE=1` the full 10,000, others each time.
 """
 
+import json
 import os
 from collections.abc import Iterator
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 from .deployment import Template, channel_path
 from .hostile_frames import TEXT, UPGRADE, conversations, frame, handshakes
 from .hostile_requests import Attempt, attempts
 from .hostile_target import NO_HTTP, Target, is_wire_error
+from .hostile_values import LIMIT, padded
 
 TORTURE = bool(os.environ.get("PUBSUB_TORTURE"))
 WATCHED = "demo-instance"
@@ -58,6 +60,7 @@ def test_no_request_breaks_the_server(target: Target) -> None:
     @examples(full=7_500, short=1_100)
     @given(attempt=attempts(WATCHED))
     def send(attempt: Attempt) -> None:
+        note(repr(attempt))
         answer = target.attempt(attempt)
         if answer is None:
             assert not attempt.must_be_answered
@@ -128,3 +131,26 @@ def test_a_client_cannot_fill_the_log(target: Target) -> None:
 def test_a_handshake_that_cannot_be_read_is_ended(target: Target, headers: list[tuple[bytes, bytes]]) -> None:
     ended = target.converse(POLL, b"transport=websocket", [*UPGRADE.items(), *headers], b"")
     assert ended.startswith(b"HTTP/1.1 431") or not ended, "before websockets 17, without a word"
+
+
+@pytest.mark.parametrize("framing", ["length", "chunked"])
+@pytest.mark.parametrize(("size", "status"), [(LIMIT, 201), (LIMIT + 1, 413), (50 * LIMIT, 413)])
+def test_a_body_over_the_limit_is_refused_however_it_comes(target: Target, framing: str, size: int, status: int) -> None:
+    publish = f"{channel_path(WATCHED, 'lobby')}publish/"
+    json_type = ((b"Content-Type", b"application/json"),)
+    answer = target.attempt(Attempt("POST", publish, "api", headers=json_type, body=padded(size), framing=framing))
+    assert answer is not None
+    assert answer.status == status
+    if status == 413:
+        assert json.loads(answer.body) == {"detail": f"Request size limit exceeded ({LIMIT})."}
+
+
+def test_a_body_is_refused_before_it_is_sent(target: Target) -> None:
+    head = f"POST {channel_path(WATCHED, 'lobby')}publish/ HTTP/1.1\r\nHost: a\r\nContent-Length: {10**12}\r\n\r\n"
+    answer = target.exchange(head.encode())
+    assert answer is not None
+    assert answer.status == 413
+
+
+def test_after_all_that_nothing_is_half_made(target: Target) -> None:
+    target.check_unharmed()
