@@ -72,7 +72,8 @@ def routes(patterns: Sequence[URLPattern | URLResolver], prefix: str = "/") -> I
         if isinstance(each, URLResolver):
             yield from routes(each.url_patterns, path)
         elif hasattr(each.callback, "actions"):  # not the one that answers for paths nobody has
-            yield " ".join(each.callback.actions).upper(), path
+            # DRF adds HEAD to the first request's view, so to what an earlier test has asked.
+            yield " ".join(method for method in each.callback.actions if method != "head").upper(), path
 
 
 def test_the_settings_page_lists_every_variable_and_no_other() -> None:
