@@ -5,6 +5,7 @@ time would go into sessions nobody has. Subclasses, so that the admin's checks f
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
@@ -29,7 +30,10 @@ class PagesOnly(MiddlewareMixin):
 
 
 class PageSessionMiddleware(PagesOnly, SessionMiddleware):
-    pass
+    def process_request(self, request: HttpRequest) -> None:
+        if "\x00" in request.COOKIES.get(settings.SESSION_COOKIE_NAME, ""):
+            del request.COOKIES[settings.SESSION_COOKIE_NAME]  # Django would ask PostgreSQL for it, which takes no NUL
+        super().process_request(request)
 
 
 class PageCommonMiddleware(PagesOnly, CommonMiddleware):

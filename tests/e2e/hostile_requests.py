@@ -20,6 +20,8 @@ ELSEWHERE = (
     "/v1.1//",
     "/api/schema/",
     "/admin/",
+    "/admin/login/",
+    "/api/docs/",
     "/static/",
     "/static/..%2f..%2fmanage.py",
 )
@@ -92,7 +94,20 @@ def _chunks(body: bytes) -> bytes:
 header_values = st.one_of(
     texts.map(lambda text: text.encode("utf-8", "surrogatepass")),
     st.binary(max_size=30),
-    st.sampled_from([b"", b"0", b"-1", b"9" * 400, b"\xff\xfe", b"x" * 70_000, b"*/*", b"text/event-stream", b"bytes=0-1"]),
+    st.sampled_from(
+        [
+            b"",
+            b"0",
+            b"-1",
+            b"9" * 400,
+            b"\xff\xfe",
+            b"x" * 70_000,
+            b"*/*",
+            b"text/event-stream",
+            b"bytes=0-1",
+            b'sessionid="aaaaaaaa\\000"',
+        ]
+    ),
 ).map(lambda value: value.replace(b"\r", b"").replace(b"\n", b""))
 header_names = st.sampled_from(
     b"X-API-KEY X-USER-KEY Authorization Idempotency-Key Last-Event-ID Accept Origin Host Cookie Range Expect If-None-Match"
@@ -173,6 +188,6 @@ def _attempts_on(route: Route, watched: str) -> st.SearchStrategy[Attempt]:
 def attempts(watched: str) -> st.SearchStrategy[Attempt]:
     """`watched`: the instance that nobody but the test itself may change."""
     publish = [route for route in routes() if route.path.endswith("/publish/")]
-    elsewhere = [Route(path, ("get",)) for path in ELSEWHERE]
+    elsewhere = [Route(path, ("get", "post")) for path in ELSEWHERE]
     weighted = [*routes(), *publish * 8, *elsewhere]
     return st.sampled_from(weighted).flatmap(lambda route: _attempts_on(route, watched))

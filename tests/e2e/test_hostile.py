@@ -133,6 +133,14 @@ def test_a_handshake_that_cannot_be_read_is_ended(target: Target, headers: list[
     assert ended.startswith(b"HTTP/1.1 431") or not ended, "before websockets 17, without a word"
 
 
+def test_a_session_that_cannot_be_is_none(target: Target) -> None:
+    quoted = b'sessionid="aaaaaaaa\\000"'  # how a cookie spells a NUL
+    answer = target.exchange(b"GET /admin/ HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nCookie: %b\r\n\r\n" % quoted)
+    assert answer is not None
+    assert answer.status == 302
+    assert "Traceback" not in target.new_log()
+
+
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 @pytest.mark.parametrize(("size", "status"), [(LIMIT, 201), (LIMIT + 1, 413), (50 * LIMIT, 413)])
 def test_a_body_over_the_limit_is_refused_however_it_comes(target: Target, framing: str, size: int, status: int) -> None:
