@@ -20,13 +20,25 @@ from django.db import DatabaseError
 
 from channels_app.conf import conf
 
-from . import directory, log, notifier, recovery
+from . import directory, log, metrics, notifier, recovery
 from .database import in_thread
 from .dispatcher import Dispatcher
 from .errors import PubSubError
 from .permissions import Action, authorize
 from .subscriber import PAGE, Access, Sink, Subscriber
-from .types import ALL_ROOMS, CHANNEL_DELETED, RESTARTING, REVOKED, Head, Message, Position, StreamAdvanced
+from .types import (
+    ALL_ROOMS,
+    CHANNEL_DELETED,
+    NO_FRONT,
+    RESTARTING,
+    REVOKED,
+    CloseReason,
+    Front,
+    Head,
+    Message,
+    Position,
+    StreamAdvanced,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +54,7 @@ async def subscribe(
     after: Position | None = None,
     access: Access | None = None,
     sink: Sink | None = None,
+    front: Front = NO_FRONT,
 ) -> AsyncIterator[Subscriber]:
     """A subscriber of the room (ALL_ROOMS: of the whole channel), from `after` on; without it from now on.
 
@@ -49,12 +62,17 @@ async def subscribe(
     `next` is written there instead. Raises NotFound when the channel is gone.
     """
     hub = current()
-    subscriber = Subscriber(channel_id, room, access, sink)
+    subscriber = Subscriber(channel_id, room, access, sink, front)
     await hub.attach(subscriber, after)
     try:
         yield subscriber
+    except asyncio.CancelledError:
+        metrics.count_close(front, None)  # the client hung up
+        raise
     finally:
         hub.detach(subscriber)
+        if subscriber.closed:
+            _tell_close(subscriber, subscriber.closed)
 
 
 class Hub:
@@ -65,7 +83,8 @@ class Hub:
         self.draining = False
         self._dispatchers: dict[int, dict[str | None, Dispatcher]] = {}  # by channel, by room
         self._subscribers: set[Subscriber] = set()
-        self._emptied = asyncio.Event()
+        self._emptied = asyncio.Event()  # set while there is no subscriber
+        self._emptied.set()
         self._inbox = notifier.Inbox(self)
         self._ticking: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -89,6 +108,8 @@ class Hub:
         subscriber.start_buffering()
         dispatcher.attach(subscriber)
         self._subscribers.add(subscriber)
+        metrics.readers(subscriber.front).live += 1
+        self._emptied.clear()
         self._keep_ticking()
         try:
             await self._inbox.watch(subscriber.channel_id)
@@ -103,6 +124,7 @@ class Hub:
 
     def detach(self, subscriber: Subscriber) -> None:
         self._subscribers.discard(subscriber)
+        metrics.readers(subscriber.front).live -= 1
         if not self._subscribers:
             self._emptied.set()
         self._dispatcher(subscriber.channel_id, subscriber.room).detach(subscriber)
@@ -164,6 +186,7 @@ class Hub:
             if head is None:
                 self._deleted(channel_id)
             elif dispatcher.advance(head.epoch, head.last_id):
+                metrics.HINTS_MISSED.inc()
                 # The hint was lost, perhaps with the group's memory of us: join it again.
                 await self._inbox.watch(channel_id)
 
@@ -212,13 +235,15 @@ class Hub:
         waiting = list(self._subscribers)
         random.shuffle(waiting)
         for subscriber in waiting:
-            subscriber.close(RESTARTING)
-            await asyncio.sleep(seconds / len(waiting))
+            if subscriber in self._subscribers:  # it may have left by itself: then nobody waits for its turn
+                subscriber.close(RESTARTING)
+                await self._until_empty(seconds / len(waiting))
         # Closing takes each connection a moment; one that does not take its close frame is not waited for.
-        self._emptied.clear()
-        if self._subscribers:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._emptied.wait(), CLOSING_SECONDS)
+        await self._until_empty(CLOSING_SECONDS)
+
+    async def _until_empty(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._emptied.wait(), seconds)
 
     async def close(self) -> None:
         """Forget everything and stop every task; the loop's next subscriber gets a new hub."""
@@ -236,6 +261,23 @@ def _read_start(channel_id: int, room: str | None, after: Position | None) -> tu
     if after is None:
         return head, []
     return head, log.read_after(channel_id, room, recovery.start(after, head), PAGE)
+
+
+def _tell_close(subscriber: Subscriber, reason: CloseReason) -> None:
+    front, access = subscriber.front, subscriber.access
+    metrics.count_close(front, reason.code)
+    told = {
+        "code": reason.code,
+        "reason": reason.reason,
+        "dialect": front.dialect,
+        "transport": front.name,
+        "instance": access.channel.instance_name if access else "",
+        "channel": access.channel.name if access else str(subscriber.channel_id),
+        "room": subscriber.room or "",
+        "last_id": subscriber.position,
+        "key": access.credentials.prefix if access else "",
+    }
+    logger.info("Closed a live connection: %s", " ".join(f"{name}={value!r}" for name, value in told.items()), extra=told)
 
 
 def _lost(accesses: set[Access]) -> set[Access]:

@@ -332,3 +332,12 @@ async def test_draining_ends_everybody_with_the_word_to_come_back(channel):
         async with hub.subscribe(channel.id, "") as late:
             assert await close_reason(late) is RESTARTING
     await draining
+
+
+async def test_draining_does_not_wait_for_those_who_left_by_themselves(channel):
+    async with hub.subscribe(channel.id, ""), hub.subscribe(channel.id, ""):
+        draining = asyncio.ensure_future(hub.drain(3600))
+        await asyncio.sleep(0)
+        assert not draining.done()
+    async with asyncio.timeout(10):
+        await draining
