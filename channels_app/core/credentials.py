@@ -69,6 +69,7 @@ class Credentials:
     user_key: str = ""
     is_account: bool = False
     is_well_formed: bool = True
+    prefix: str = field(default="", compare=False)  # of the key, as lists show it: for logs
 
     @classmethod
     def of(cls, api_key: str | None, user_key: str | None = None) -> "Credentials":
@@ -78,6 +79,7 @@ class Credentials:
             user_key=digest(user_key) if user_key else "",
             is_account=bool(key) and key[-1] in "02468ace",
             is_well_formed=not key or _KEY.fullmatch(key) is not None,
+            prefix=key[:PREFIX_LENGTH],
         )
 
 

@@ -30,6 +30,7 @@ from channels_app.models import (
     Membership,
 )
 
+from . import metrics
 from .credentials import Credentials
 from .errors import InvalidKey, NotFound
 from .principals import ANONYMOUS, FULL, Principal
@@ -98,6 +99,7 @@ def _remembered(key: Hashable, load: Callable[[], T]) -> T:
         value: T = entry[1]
         return value
     generation = _memory.generation
+    metrics.DIRECTORY_LOADS.inc()
     value = load()
     _memory.put(key, value, generation)
     return value

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from django.db import DatabaseError
 
-from . import recovery
+from . import metrics, recovery
 from .database import in_thread
 from .errors import NotFound
 from .recovery import Event
@@ -90,6 +90,7 @@ class Dispatcher:
 
     def _fan_out(self, events: Sequence[Event]) -> None:
         """Offer them at the end of this tick of the event loop, with what else gathers until then: one write for all."""
+        metrics.count_gap(events)
         if events and not self._outbox:
             self._loop.call_soon(self._flush)
         self._outbox.extend(events)
@@ -118,6 +119,7 @@ class Dispatcher:
 
     async def _fill(self) -> None:
         """Read from the log until nothing that anybody told of is missing."""
+        metrics.GAPS_FILLED.inc()
         try:
             while self._position is not None and self._position < self._target:
                 await self._fill_page(self._position)

@@ -67,7 +67,8 @@ async def subscribe(
     try:
         yield subscriber
     except asyncio.CancelledError:
-        metrics.count_close(front, None)  # the client hung up
+        if not subscriber.closed:
+            metrics.count_close(front, None)  # the client hung up
         raise
     finally:
         hub.detach(subscriber)

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from asgiref.sync import async_to_sync
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 
+from . import metrics
 from .types import Message, StreamAdvanced
 
 logger = logging.getLogger(__name__)
@@ -144,7 +145,9 @@ def _keep(task: asyncio.Task[None]) -> None:
 async def _send(group: str, event: dict[str, Any]) -> None:
     try:
         await get_channel_layer().group_send(group, event)
+        metrics.HINTS_SENT.inc()
     except Exception as error:  # noqa: BLE001  (whatever a broken Redis raises: the hint is lost, the safety poll makes up for it)
+        metrics.HINTS_FAILED.inc()
         _tell("A hint to other processes was lost", error)
 
 
@@ -157,6 +160,12 @@ def _tell(trouble: str, error: Exception) -> None:
     if now >= _silent_until.get(trouble, 0.0):
         _silent_until[trouble] = now + TELL_SECONDS
         logger.warning("%s: %s: %s", trouble, type(error).__name__, error)
+
+
+async def check() -> None:
+    """Raise whatever the channel layer raises when it is away; it may also take long."""
+    if has_other_processes():
+        await get_channel_layer().group_send(_group(0), {"type": "pubsub.check"})  # a group that nobody is in
 
 
 # Hearing
@@ -208,6 +217,7 @@ class Inbox:
                 continue
             if event.get("process") == PROCESS:
                 continue
+            metrics.HINTS_RECEIVED.inc()
             if event["type"] == "pubsub.deleted":
                 self._receiver.deleted(event["channel_id"])
             else:

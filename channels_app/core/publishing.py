@@ -8,6 +8,7 @@ import asyncio
 import atexit
 import functools
 import logging
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -16,7 +17,7 @@ from django.db import DatabaseError, IntegrityError, InterfaceError, Operational
 
 from channels_app.conf import conf
 
-from . import log
+from . import log, metrics
 from .batcher import Batcher, BatcherClosed, BatcherFull
 from .database import in_thread, with_connection
 from .directory import ChannelInfo
@@ -36,34 +37,39 @@ def publish(principal: Principal, channel: ChannelInfo, draft: Draft) -> Receipt
     PermissionDenied, PublishDisabled, NotFound (channel gone meanwhile), Conflict (idempotency key), StoreFull,
     StoreUnavailable.
     """
-    authorize_publish(principal, channel)
-    entry = Entry(channel.id, draft)
-    if connection.in_atomic_block or not conf.GROUP_COMMIT:
-        return _receipt(append_each([entry])[0])
-    future = _submit(entry)
-    try:
-        return future.result(conf.PUBLISH_TIMEOUT)
-    except FutureTimeoutError:
-        future.cancel()  # what no transaction has taken yet is never stored: nobody waits for it any more
-        raise StoreUnavailable from None
+    with metrics.Publishing(draft.front) as counted:
+        authorize_publish(principal, channel)
+        entry = Entry(channel.id, draft)
+        if connection.in_atomic_block or not conf.GROUP_COMMIT:
+            return counted.done(_receipt(append_each([entry])[0]))
+        future = _submit(entry)
+        try:
+            return counted.done(future.result(conf.PUBLISH_TIMEOUT))
+        except FutureTimeoutError:
+            future.cancel()  # what no transaction has taken yet is never stored: nobody waits for it any more
+            raise StoreUnavailable from None
 
 
 async def apublish(principal: Principal, channel: ChannelInfo, draft: Draft) -> Receipt:
     """`publish` for coroutines: waits without a thread."""
-    authorize_publish(principal, channel)
-    entry = Entry(channel.id, draft)
-    if not conf.GROUP_COMMIT:
-        return _receipt((await in_thread(append_each, [entry]))[0])
-    try:
-        return await asyncio.wait_for(asyncio.wrap_future(_submit(entry)), conf.PUBLISH_TIMEOUT)
-    except TimeoutError:
-        raise StoreUnavailable from None
+    with metrics.Publishing(draft.front) as counted:
+        authorize_publish(principal, channel)
+        entry = Entry(channel.id, draft)
+        if not conf.GROUP_COMMIT:
+            return counted.done(_receipt((await in_thread(append_each, [entry]))[0]))
+        try:
+            return counted.done(await asyncio.wait_for(asyncio.wrap_future(_submit(entry)), conf.PUBLISH_TIMEOUT))
+        except TimeoutError:
+            raise StoreUnavailable from None
 
 
 def append_each(entries: Sequence[Entry]) -> list[Outcome]:
     """`log.append` in one transaction; when the database refuses something in it, entry by entry, so that only that fails."""
+    started = time.perf_counter()
     try:
-        return log.append(entries)
+        outcomes = log.append(entries)
+        metrics.count_commit(len(entries), started)
+        return outcomes
     except (OperationalError, InterfaceError) as error:
         logger.warning("The log did not take %d messages: %s", len(entries), error)
         if not connection.in_atomic_block:

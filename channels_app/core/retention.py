@@ -16,7 +16,7 @@ from django.db import DatabaseError
 from channels_app.conf import conf
 from channels_app.models import Channel
 
-from . import directory, log
+from . import directory, log, metrics
 from .database import in_thread
 
 logger = logging.getLogger(__name__)
@@ -85,6 +85,7 @@ def _trim_channel(channel_id: int, rule: Rule, report: Progress) -> int:
     cutoff = log.now_us() - rule.age * 1_000_000 if rule.age else None
     while removed := log.trim(channel_id, older_than=cutoff, keep=rule.count or None, limit=conf.RETENTION_BATCH):
         total += removed
+        metrics.MESSAGE_ROWS.inc(removed)
         report(f"channel {channel_id}: {total} messages removed")
         if removed < conf.RETENTION_BATCH:
             break
@@ -96,6 +97,7 @@ def _purge_channel(channel_id: int, report: Progress) -> int:
     total = 0
     while removed := log.purge(channel_id, limit=conf.RETENTION_BATCH):
         total += removed
+        metrics.PURGED_ROWS.inc(removed)
         report(f"deleted channel {channel_id}: {total} rows removed")
         time.sleep(PAUSE_SECONDS)
     return total

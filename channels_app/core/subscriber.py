@@ -19,12 +19,12 @@ from django.db import DatabaseError
 
 from channels_app.conf import conf
 
-from . import log, recovery
+from . import log, metrics, recovery
 from .credentials import Credentials
 from .database import in_thread
 from .directory import ChannelInfo
 from .recovery import Event
-from .types import CloseReason, Gap, GapReason, Head, Message, Position, Recovery
+from .types import NO_FRONT, CloseReason, Front, Gap, GapReason, Head, Message, Position, Recovery
 
 logger = logging.getLogger(__name__)
 
@@ -64,11 +64,19 @@ class Access:
 class Subscriber:
     """Use it through `hub.subscribe`. All methods belong to the event loop of its hub."""
 
-    def __init__(self, channel_id: int, room: str | None, access: Access | None = None, sink: Sink | None = None) -> None:
+    def __init__(
+        self,
+        channel_id: int,
+        room: str | None,
+        access: Access | None = None,
+        sink: Sink | None = None,
+        front: Front = NO_FRONT,
+    ) -> None:
         self.channel_id = channel_id
         self.room = room
         self.access = access
         self.sink = sink
+        self.front = front
         self.access_as_of = access.as_of if access else 0
         self.position = 0
         self.joined_at = 0  # the position it started from
@@ -82,6 +90,7 @@ class Subscriber:
         self._page = PAGE
         self._closed: CloseReason | None = None
         self._wake: asyncio.Future[None] | None = None
+        self._readers = metrics.readers(front)
 
     # The hub's side
 
@@ -100,6 +109,7 @@ class Subscriber:
             # The reader waits and holds nothing back: these are the connection's next bytes.
             if self.sink.write(frames, conf.SUBSCRIBER_BYTES):
                 self.position = self._reached
+                self._readers.delivered += len(events)
                 return
             self._fall_back()
         elif self._bytes + size > conf.SUBSCRIBER_BYTES:
@@ -110,6 +120,7 @@ class Subscriber:
         self._wake_up()
 
     def _fall_back(self) -> None:
+        metrics.SLOW_FALLBACKS.inc()
         self._live = self._buffering = False
         self._buffer, self._bytes = [], 0
 
@@ -133,6 +144,11 @@ class Subscriber:
         elif gap:
             events.insert(0, gap)
         self._merge(events, is_last_page=len(messages) < PAGE)
+
+    @property
+    def closed(self) -> CloseReason | None:
+        """Why the server ended it; None: it did not."""
+        return self._closed
 
     @property
     def buffered_bytes(self) -> int:
@@ -165,6 +181,7 @@ class Subscriber:
     def _take(self) -> list[Event]:
         events, self._buffer, self._bytes = self._buffer, [], 0
         self.position = recovery.last_id(events[-1])
+        self._readers.delivered += len(events)
         return events
 
     async def _read_page(self) -> None:
@@ -190,6 +207,7 @@ class Subscriber:
 
     def _merge(self, events: list[Event], *, is_last_page: bool) -> None:
         """Let the events read from the log be taken next, and go live when what was buffered meanwhile continues them."""
+        metrics.count_gap(events)
         reached = recovery.last_id(events[-1]) if events else self.position
         offered = recovery.newer(reached, self._buffer)
         self._live = self._buffering and is_last_page and recovery.continues(reached, offered, self.room)

@@ -3,9 +3,19 @@
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 ALL_ROOMS = None  # as a room to read: every message of the channel, whatever its room
+
+
+class Front(NamedTuple):
+    """The part of a dialect that a publish came in by or a subscriber listens on ("websocket"): for metrics and logs."""
+
+    dialect: str
+    name: str
+
+
+NO_FRONT = Front("none", "none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +28,7 @@ class Draft:
     metadata: str = '{"type":"message"}'
     action: str = "custom"
     idempotency_key: str = ""
+    front: Front = NO_FRONT
 
     @property
     def size(self) -> int:

@@ -24,7 +24,7 @@ from channels_app.core.directory import ChannelInfo
 from channels_app.core.errors import NotFound, PermissionDenied, PubSubError, StoreUnavailable, Throttled
 from channels_app.core.permissions import Action
 from channels_app.core.subscriber import Access, Subscriber, SubscriberClosed
-from channels_app.core.types import CHANNEL_DELETED, RESTARTING, CloseReason, Gap, Message, Position
+from channels_app.core.types import CHANNEL_DELETED, RESTARTING, CloseReason, Front, Gap, Message, Position
 from channels_app.dialects.base import Response
 from channels_app.dialects.live import (
     FrameSink,
@@ -47,6 +47,7 @@ from .errors import render
 from .parsing import PollRequest, parse_poll
 
 EVENT_STREAM = "text/event-stream"
+LONG_POLL, SSE, WEBSOCKET = (Front("syncano", transport) for transport in ("poll", "sse", "websocket"))
 
 
 class Request:
@@ -96,10 +97,10 @@ class Request:
         return json_response(status, body, {**self.cors(), **(headers or {})})
 
     def subscribe(
-        self, channel: ChannelInfo, room: str, after: Position | None, sink: FrameSink | None = None
+        self, front: Front, channel: ChannelInfo, room: str, after: Position | None, sink: FrameSink | None = None
     ) -> AbstractAsyncContextManager[Subscriber]:
         access = Access(self.credentials, channel, self._as_of)
-        return hub.subscribe(channel.id, room, after=after, access=access, sink=sink)
+        return hub.subscribe(channel.id, room, after=after, access=access, sink=sink, front=front)
 
     def cors(self) -> dict[str, str]:
         if "origin" not in self.headers:
@@ -138,7 +139,7 @@ class PollConsumer(StreamingConsumer):
 
     async def _stream(self, request: Request, channel: ChannelInfo, poll: PollRequest) -> None:
         after = _position(request, request.headers.get("last-event-id", ""), poll.last_id)
-        async with request.subscribe(channel, poll.room, after) as subscriber:
+        async with request.subscribe(SSE, channel, poll.room, after) as subscriber:
             headers = {"Content-Type": EVENT_STREAM, "Cache-Control": "no-cache", "X-Accel-Buffering": "no", **request.cors()}
             await self.send({"type": "http.response.start", "status": 200, "headers": header_list(headers)})
             await self._write(b"retry: 1000\n\n")
@@ -166,7 +167,7 @@ class PollConsumer(StreamingConsumer):
 
 async def _long_poll(request: Request, channel: ChannelInfo, poll: PollRequest) -> Response:
     """One message: the oldest after last_id at once, or the first to come; 204 when none comes (D15)."""
-    async with request.subscribe(channel, poll.room, _position(request, "", poll.last_id)) as subscriber:
+    async with request.subscribe(LONG_POLL, channel, poll.room, _position(request, "", poll.last_id)) as subscriber:
         waited = not subscriber.has_events
         headers = {"Content-Type": "application/json; charset=utf-8", **request.cors()}
         try:
@@ -212,7 +213,7 @@ class ChannelConsumer(AsyncWebsocketConsumer):
         after = _position(request, request.query.get("last_id", ""), poll.last_id)
         try:
             sink = FrameSink.of(self.scope, _announcing_frame if announces else _frame)
-            async with request.subscribe(channel, poll.room, after, sink) as subscriber:
+            async with request.subscribe(WEBSOCKET, channel, poll.room, after, sink) as subscriber:
                 await self.accept()
                 if announces:
                     await self.send(text_data=_dumps(_hello(channel, poll.room, subscriber)))

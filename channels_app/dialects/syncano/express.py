@@ -17,7 +17,7 @@ from channels_app.core.directory import ChannelInfo, InstanceInfo
 from channels_app.core.errors import PubSubError
 from channels_app.core.permissions import authorize_publish
 from channels_app.core.principals import Principal
-from channels_app.core.types import Draft
+from channels_app.core.types import Draft, Front
 from channels_app.dialects.base import Response
 from channels_app.dialects.live import Scope, header_list, headers_of, json_response, query_of
 
@@ -31,6 +31,8 @@ JSON_TYPES = frozenset(
     f"{kind}{charset}" for kind in ("application/json", "text/plain") for charset in ("", ";charset=utf-8", "; charset=utf-8")
 )
 JSON_HEADERS = {"Content-Type": "application/json; charset=utf-8", "Vary": "origin"}
+
+FRONT = Front("syncano", "express")
 
 Found = tuple[InstanceInfo, Principal, ChannelInfo]
 
@@ -75,7 +77,7 @@ async def _publish(
     try:
         if instance.request_rate is not None:
             await in_thread(throttling.check_instance, instance)
-        draft = Draft(payload=payload, author=principal.author_json, room=room, idempotency_key=key)
+        draft = Draft(payload=payload, author=principal.author_json, room=room, idempotency_key=key, front=FRONT)
         receipt = await publishing.apublish(principal, channel, draft)
     except PubSubError as error:
         status, content, extra = render(error)

@@ -9,7 +9,7 @@ from channels_app.core import log, publishing
 from channels_app.core.directory import ChannelInfo
 from channels_app.core.errors import NotFound
 from channels_app.core.permissions import Action
-from channels_app.core.types import Draft, Message
+from channels_app.core.types import Draft, Front, Message
 
 from ..access import admit
 from ..encoding import MESSAGE_FIELDS, message_json, receipt_json
@@ -27,6 +27,8 @@ IDEMPOTENCY_KEY = OpenApiParameter(
     OpenApiParameter.HEADER,
     description="The same publish sent again within a day gets the same answer.",
 )
+
+FRONT = Front("syncano", "view")
 
 
 class MessageViewSet(SyncanoViewSet):
@@ -57,7 +59,7 @@ class PublishViewSet(MessageViewSet):
         """Answers after the message is stored durably. 200 with `"duplicate": true`: the Idempotency-Key was seen before."""
         room, payload = parse_publish(request.data, self.channel)
         key = parse_idempotency_key(request.headers)
-        draft = Draft(payload=payload, author=self.principal.author_json, room=room, idempotency_key=key)
+        draft = Draft(payload=payload, author=self.principal.author_json, room=room, idempotency_key=key, front=FRONT)
         receipt = publishing.publish(self.principal, self.channel, draft)
         return _json(receipt_json(receipt, self.channel, self.version), 200 if receipt.duplicate else 201)
 
