@@ -124,4 +124,9 @@ Publish one:
   curl -H 'X-API-KEY: {key}' -H 'Content-Type: application/json' -d '{{"payload": {{"text": "Hello"}}}}' '{channel}/publish/'
 Read history:
   curl -H 'X-API-KEY: {key}' '{channel}/history/'
+
+Syncano's SDKs:
+  Python       SYNCANO_APIROOT={base_url}
+               syncano.connect(api_key="{key}", instance_name="{made.instance}")
+  JavaScript   Syncano({{ baseUrl: "{base_url}", apiKey: "{key}", defaults: {{ instanceName: "{made.instance}" }} }})
 """
