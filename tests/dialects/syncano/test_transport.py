@@ -83,6 +83,11 @@ def test_every_answer_to_another_origin_may_be_read_there(manager: Wire, method:
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
 
 
+def test_every_answer_of_a_view_tells_its_length(manager: Wire, lobby: Channel, keyless: Wire) -> None:
+    for answer in (manager.get("channels/"), manager.get("channels/lobby/history/"), keyless.get("channels/")):
+        assert int(answer.headers["Content-Length"]) > 10
+
+
 @pytest.mark.parametrize("accept", ["text/html", "application/xml", "*/*", "nonsense", ""])
 def test_answers_are_json_whatever_is_accepted(manager: Wire, accept: str) -> None:
     answer = manager.get("channels/?format=html", Accept=accept)

@@ -6,11 +6,12 @@ from typing import Any
 
 from django.db import IntegrityError
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from rest_framework.exceptions import ValidationError
 from rest_framework.mixins import ListModelMixin
 from rest_framework.parsers import FormParser, MultiPartParser
 from rest_framework.request import Request
+from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import GenericViewSet
 
@@ -56,6 +57,14 @@ class SyncanoViewSet(GenericViewSet[Any]):
         request.accepted_renderer, request.accepted_media_type = self.perform_content_negotiation(request)
         if request.method != "OPTIONS":
             self.enter(request)
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        finalized: Any = super().finalize_response(request, response, *args, **kwargs)
+        if isinstance(finalized, Response):
+            finalized.add_post_render_callback(_announce_length)
+        else:
+            _announce_length(finalized)
+        return finalized
 
     def enter(self, request: Request) -> None:
         """Find out who is asking (`request.auth`) and raise what keeps them out."""
@@ -135,6 +144,11 @@ class InstanceScopedViewSet(SyncanoViewSet):
         if found is None:
             raise NotFound("instance")
         return found
+
+
+def _announce_length(response: HttpResponse) -> None:
+    """Without it the answer would go out in chunks. (Django's own middleware for this also redirects, so it stays out.)"""
+    response.headers["Content-Length"] = str(len(response.content))
 
 
 def is_editor(principal: Principal) -> bool:
