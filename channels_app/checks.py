@@ -72,7 +72,8 @@ def check_registration(**_: Any) -> Iterable[CheckMessage]:
 def check_values(**_: Any) -> Iterable[CheckMessage]:
     """pubsub.E006: values that can only be wrong, and would be found out in the middle of somebody's request."""
     uses: list[tuple[str, Callable[[Any], object], Iterable[Any]]] = [
-        (PROCESSES_VARIABLE, int, [os.environ.get(PROCESSES_VARIABLE) or "1"])
+        (PROCESSES_VARIABLE, int, [os.environ.get(PROCESSES_VARIABLE) or "1"]),
+        ("LOG_FORMAT", _log_format, [settings.LOG_FORMAT]),
     ]
     try:
         uses += [
@@ -89,6 +90,11 @@ def check_values(**_: Any) -> Iterable[CheckMessage]:
                 use(value)
         except ValueError as error:
             yield _wrong_value(f"{name}: {error}")
+
+
+def _log_format(text: str) -> None:
+    if text not in ("line", "json"):
+        raise ValueError(f"{text!r} is neither 'line' nor 'json'")
 
 
 def _wrong_value(message: str) -> Error:

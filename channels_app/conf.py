@@ -32,6 +32,7 @@ class Conf:
     SUBSCRIBER_BYTES: int = 1_048_576  # what may wait for one slow subscriber; past it, it reads the log
     POLL_WAIT: float = 310.0  # seconds a long poll is held (more than the SDKs' own 300: a 204 ends their loop)
     SSE_HEARTBEAT: float = 15.0  # seconds between two comments on a silent event stream
+    DRAIN_DELAY: float = 0.0  # seconds after SIGTERM in which connections are still taken, while /readyz says 503
     DRAIN_SECONDS: float = 20.0  # over which connections are closed after SIGTERM
 
     # Look-ups and credentials
@@ -39,6 +40,10 @@ class Conf:
     SEAL_KEYS: list[str] = field(default_factory=list)  # Fernet keys, newest first; none: derived from SECRET_KEY
     OPEN_REGISTRATION: bool = True  # POST /v1.1/account/register/ is open to everybody
     MAX_INSTANCES: int = 16  # per administrator
+
+    # Watching the server
+    METRICS_TOKEN: str = ""  # what /metrics asks for, as a Bearer; none: it answers this machine only
+    METRICS_BIND: str = ""  # HOST:PORT that answers /metrics, /livez and /readyz besides, until the process ends
 
     # Limits
     ANONYMOUS_RATE: str = "10/second"  # requests without a key, per address; empty: no limit

@@ -24,6 +24,7 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         CHANNEL_LAYERS={"default": {"BACKEND": IN_MEMORY}},
         SECRET_KEY="tGzv3JOkF0XG5Qx2TlKWIA-dGhlIHNhbXBsZSBub25jZQ",
         DEBUG=False,
+        LOG_FORMAT="line",
     )
     monkeypatch.setattr(checks, "settings", settings)
     return settings
@@ -99,6 +100,12 @@ def test_a_value_that_nobody_can_use_is_refused_by_its_name(name: str, value: st
 def test_a_number_of_processes_that_is_none_is_refused(settings: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(checks.PROCESSES_VARIABLE, "two")
     assert "pubsub.E006" in ids()
+
+
+@pytest.mark.parametrize(("text", "expected"), [("json", set()), ("yaml", {"pubsub.E006"})])
+def test_a_log_format_that_does_not_exist_is_refused(settings: SimpleNamespace, text: str, expected: set[str]) -> None:
+    settings.LOG_FORMAT = text
+    assert ids() == expected
 
 
 def test_limits_may_be_switched_off() -> None:

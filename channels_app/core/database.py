@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from django.db import InterfaceError, OperationalError, close_old_connections, connection
+from django.db.migrations.executor import MigrationExecutor
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -27,3 +28,15 @@ def with_connection(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
         # SQLite: opening costs more than the query, and an idle connection holds nothing. PostgreSQL: back to the pool.
         if connection.vendor != "sqlite":
             close_old_connections()
+
+
+def missing_migrations() -> int:
+    """How many migrations the database still lacks. Raises DatabaseError when it does not answer."""
+    executor = MigrationExecutor(connection)
+    return len(executor.migration_plan(executor.loader.graph.leaf_nodes()))
+
+
+def ping() -> None:
+    """Raises DatabaseError or InterfaceError when the database does not answer; it may also take long."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")

@@ -1,6 +1,6 @@
 """The ASGI application: what every request passes on its way to a dialect or to Django.
 
-Housekeeping (lifespan) → BodyLimit → ExpressLane → LiveRoutes (consumers) → Django
+Housekeeping (lifespan) → Health → BodyLimit → ExpressLane → LiveRoutes (consumers) → Django
 """
 
 import asyncio
@@ -15,10 +15,11 @@ from channels_app.dialects.live import json_response, refuse_handshake, send_res
 
 from .asgi import Application, Event, Receive, Scope, Send
 from .express import ExpressLane
+from .health import Health
 
 
 def build(django: Application) -> Application:
-    return Housekeeping(BodyLimit(ExpressLane(LiveRoutes(django))))
+    return Housekeeping(Health(BodyLimit(ExpressLane(LiveRoutes(django)))))
 
 
 class Housekeeping:

@@ -1,26 +1,51 @@
-"""What a log line may not be: the place where a secret is kept, or what an anonymous client fills the disk with."""
+"""How a log line is written, for people or as JSON, and what it may not be: the place where a secret is kept, or what an
+anonymous client fills the disk with."""
 
+import json
 import logging
 import re
 import time
+from datetime import UTC, datetime
 
-_IN_QUERY = re.compile(r"(?i)\b(_?(?:api|user|account)_?key|token|password|secret)=([^&\s\"']{1,8})[^&\s\"']*")
-_BARE = re.compile(r"\b([0-9a-fA-F]{8})[0-9a-fA-F]{32}\b")
+_KEY_IN_QUERY = re.compile(r"(?i)\b(_?(?:api|user|account)_?key)=([^&\s\"']{1,8})[^&\s\"']*")
+_SECRET_IN_QUERY = re.compile(r"(?i)\b(token|password|secret)=[^&\s\"']+")
+_BARE_KEY = re.compile(r"\b([0-9a-fA-F]{8})[0-9a-fA-F]{32}\b")
+
+# What every record has; the rest is what its `extra` brought. uvicorn sends some texts twice, once in colour.
+_OF_EVERY_RECORD = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "color_message"}
 
 
 def redact(text: str) -> str:
-    return _BARE.sub(r"\1…", _IN_QUERY.sub(r"\1=\2…", text))
+    """Keys keep the digits that name them in lists; other secrets keep nothing."""
+    text = _KEY_IN_QUERY.sub(r"\1=\2…", text)
+    return _BARE_KEY.sub(r"\1…", _SECRET_IN_QUERY.sub(r"\1=…", text))
 
 
-class RedactSecrets(logging.Filter):
-    """A filter that formats the record once and redacts the result."""
+class RedactedLine(logging.Formatter):
+    """A line for people, its traceback included, with secrets cut."""
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        message = record.getMessage()
-        redacted = redact(message)
-        if redacted != message:
-            record.msg, record.args = redacted, ()
-        return True
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
+
+
+class RedactedJson(logging.Formatter):
+    """One JSON object a line: time (RFC 3339, UTC), level, logger, message, exception if there is one, and the extras."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": redact(record.getMessage()),
+        }
+        extras = {name: _plain(value) for name, value in vars(record).items() if name not in _OF_EVERY_RECORD}
+        if record.exc_info:
+            extras["exception"] = redact(self.formatException(record.exc_info))
+        return json.dumps(extras | entry, ensure_ascii=False)
+
+
+def _plain(value: object) -> object:
+    return value if value is None or isinstance(value, bool | int | float) else redact(str(value))
 
 
 class ClientMistakes(logging.Filter):

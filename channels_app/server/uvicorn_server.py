@@ -4,14 +4,16 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterator
 from types import FrameType
+from typing import Any
 
 import uvicorn
 
 from channels_app.conf import conf
 from channels_app.core import hub
 
+from .health import Health, nothing_else
 from .websocket import PubSubWebSocketProtocol
 
 logger = logging.getLogger(__name__)
@@ -43,27 +45,66 @@ def configure(host: str, port: int, *, access_log: bool = False) -> uvicorn.Conf
     )
 
 
-class DrainingServer(uvicorn.Server):
-    """Calls `on_listening` with its address once it listens. A first SIGTERM or SIGINT drains, a second one ends at once."""
+def configure_watching(host: str, port: int) -> uvicorn.Config:
+    """An address of its own for /metrics, /livez and /readyz."""
+    return uvicorn.Config(
+        Health(nothing_else, is_private=True),
+        host=host,
+        port=port,
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_config=None,  # and no word of access_log: that is one for the whole process
+        server_header=False,
+        timeout_graceful_shutdown=1,
+    )
 
-    def __init__(self, config: uvicorn.Config, *, on_listening: Callable[[str], None]) -> None:
+
+class WatchingServer(uvicorn.Server):
+    """Serves in the event loop of another server, which gets the signals and says when to end."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class DrainingServer(uvicorn.Server):
+    """Calls `on_listening` with its address once it listens. A first SIGTERM or SIGINT drains, a second one ends at once.
+
+    `watching` configures what answers beside it, from its start until its drain is over.
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, *, on_listening: Callable[[str], None], watching: uvicorn.Config | None = None
+    ) -> None:
         super().__init__(config)
         self._on_listening = on_listening
+        self._watching = WatchingServer(watching) if watching else None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self.force_exit = self.should_exit
         super().handle_exit(sig, frame)
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        watching = asyncio.ensure_future(self._watching.serve()) if self._watching else None
+        await super().serve(sockets)
+        if self._watching and watching:
+            self._watching.should_exit = True
+            await watching
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._on_listening(_address(self.servers[0].sockets[0]))
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop accepting → drain → uvicorn's own end, which would close every socket at the same moment."""
+        """Say so at /readyz → stop accepting → drain → uvicorn's own end, which would close every socket at the same moment."""
+        hub.current().draining = True
+        await self._unless_forced(asyncio.sleep(conf.DRAIN_DELAY))
         for server in self.servers:
             server.close()
         self._release_http_connections()
-        await self._drain()
+        logger.info("Draining: live connections are closed over up to %g seconds", conf.DRAIN_SECONDS)
+        await self._unless_forced(hub.drain(conf.DRAIN_SECONDS))
         await super().shutdown(sockets)
 
     def _release_http_connections(self) -> None:
@@ -72,22 +113,22 @@ class DrainingServer(uvicorn.Server):
             if isinstance(connection, self.config.http_protocol_class):
                 connection.shutdown()
 
-    async def _drain(self) -> None:
-        logger.info("Draining: live connections are closed over up to %g seconds", conf.DRAIN_SECONDS)
-        draining = asyncio.ensure_future(hub.drain(conf.DRAIN_SECONDS))
-        while not draining.done() and not self.force_exit:
-            await asyncio.wait([draining], timeout=0.1)  # a signal handler cannot wake us: uvicorn looks every 0.1 s as well
-        if not draining.done():
-            draining.cancel()
+    async def _unless_forced(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do that, until it is done or a second signal comes."""
+        task = asyncio.ensure_future(work)
+        while not task.done() and not self.force_exit:
+            await asyncio.wait([task], timeout=0.1)  # a signal handler cannot wake us: uvicorn looks every 0.1 s as well
+        if not task.done():
+            task.cancel()
             return
-        draining.result()
+        task.result()
 
 
-def run(config: uvicorn.Config, *, on_listening: Callable[[str], None]) -> None:
+def run(config: uvicorn.Config, *, on_listening: Callable[[str], None], watching: uvicorn.Config | None = None) -> None:
     """Serve until a signal ends it. On Ctrl+C uvicorn raises that signal again when all is done."""
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # what it says of a good start and end, we say
     with contextlib.suppress(KeyboardInterrupt):
-        DrainingServer(config, on_listening=on_listening).run()
+        DrainingServer(config, on_listening=on_listening, watching=watching).run()
 
 
 def _address(listener: socket.socket) -> str:

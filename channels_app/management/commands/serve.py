@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import uvicorn
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from channels_app.conf import conf
 from channels_app.management.database import require_migrated
 from channels_app.server import uvicorn_server
 
@@ -46,7 +48,14 @@ class Command(BaseCommand):
         # Nobody needs collectstatic here: WhiteNoise finds the files where the packages have them.
         warnings.filterwarnings("ignore", message="No directory at", category=UserWarning)
         with sole_user_of_sqlite():
-            uvicorn_server.run(uvicorn_server.configure(*bind, access_log=access_log), on_listening=self._report)
+            server = uvicorn_server.configure(*bind, access_log=access_log)
+            uvicorn_server.run(server, on_listening=self._report, watching=self._watching())
+
+    def _watching(self) -> uvicorn.Config | None:
+        try:
+            return uvicorn_server.configure_watching(*bind(conf.METRICS_BIND)) if conf.METRICS_BIND else None
+        except ArgumentTypeError as error:
+            raise CommandError(f"PUBSUB_METRICS_BIND: {error}") from None
 
     def _report(self, address: str) -> None:
         self.stdout.write(f"Listening on {address}")
