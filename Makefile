@@ -11,12 +11,13 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 export PORT
 
-.PHONY: help run test check clean
+.PHONY: help run test check bench clean
 
 help:
 	@echo "make run      set up, make a demo instance and serve on 127.0.0.1:$(PORT)"
 	@echo "make test     set up and run all tests, on SQLite and on PostgreSQL with Redis"
 	@echo "make check    lint, types, import law, migrations, API schema"
+	@echo "make bench    measure the server beside what else is installed (needs a C compiler; docs/performance.md)"
 	@echo "make clean    remove what the others made, but no data"
 
 run: $(VENV)/run.txt
@@ -39,6 +40,10 @@ check: $(VENV)/dev.txt
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file /dev/null
+
+# Some of it, or quickly: make bench BENCH="--tasks fanout,publish --rounds 1"
+bench: $(VENV)/dev.txt
+	$(BIN)/python -m benchmarks $(BENCH)
 
 clean:
 	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .hypothesis

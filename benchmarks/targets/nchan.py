@@ -5,13 +5,17 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from ..processes import free_port, running
 from .base import Running, Target
 
-MODULES = (os.environ.get("NCHAN_MODULE", ""), "/usr/lib/nginx/modules/ngx_nchan_module.so", "/etc/nginx/modules/ngx_nchan_module.so")
+MODULES = (
+    os.environ.get("NCHAN_MODULE", ""),
+    "/usr/lib/nginx/modules/ngx_nchan_module.so",
+    "/etc/nginx/modules/ngx_nchan_module.so",
+)
 CONFIGURATION = """
 {load_module}
 daemon off;
@@ -30,8 +34,11 @@ http {{
   nchan_shared_memory_size 512m;
   server {{
     listen 127.0.0.1:{port} backlog=4096;
-    location /publish {{ nchan_publisher; nchan_channel_id room; nchan_message_buffer_length {buffer}; nchan_message_timeout 1h; }}
-    location /subscribe {{ nchan_subscriber websocket; nchan_channel_id room; nchan_subscriber_first_message {first}; }}
+    nchan_channel_id room;
+    nchan_message_buffer_length {buffer};
+    nchan_message_timeout 1h;
+    location /publish {{ nchan_publisher; }}
+    location /subscribe {{ nchan_subscriber websocket; nchan_subscriber_first_message {first}; }}
   }}
 }}
 """
@@ -48,7 +55,7 @@ class Nchan(Target):
             return "nginx has no Nchan module (NCHAN_MODULE names its file)"
         return ""
 
-    def start(self, folder: Path) -> "Iterator[Running]":
+    def start(self, folder: Path) -> AbstractContextManager[Running]:
         return self.serve(folder)
 
     @contextmanager
