@@ -22,6 +22,9 @@ ELSEWHERE = (
     "/admin/",
     "/admin/login/",
     "/api/docs/",
+    "/livez",
+    "/readyz",
+    "/metrics",
     "/static/",
     "/static/..%2f..%2fmanage.py",
 )
