@@ -32,16 +32,18 @@ class RedactedJson(logging.Formatter):
     """One JSON object a line: time (RFC 3339, UTC), level, logger, message, exception if there is one, and the extras."""
 
     def format(self, record: logging.LogRecord) -> str:
-        entry = {
+        entry: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
             "message": redact(record.getMessage()),
         }
-        extras = {name: _plain(value) for name, value in vars(record).items() if name not in _OF_EVERY_RECORD}
         if record.exc_info:
-            extras["exception"] = redact(self.formatException(record.exc_info))
-        return json.dumps(extras | entry, ensure_ascii=False)
+            entry["exception"] = redact(self.formatException(record.exc_info))
+        for name, value in vars(record).items():
+            if name not in _OF_EVERY_RECORD:
+                entry.setdefault(name, _plain(value))
+        return json.dumps(entry, ensure_ascii=False)
 
 
 def _plain(value: object) -> object:

