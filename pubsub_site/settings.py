@@ -209,6 +209,7 @@ LOGGING = {
     "loggers": {
         "django.request": {"level": "ERROR"},  # a 4xx is an answer, not an event of the server
         "channels_redis": {"level": "WARNING"},  # a full mailbox costs its reader a hint, which the safety poll makes up for
+        "uvicorn.error": {"level": "WARNING"},  # what it says of a good start and end, we say
         "channels_app": {"level": env.str("LOG_LEVEL", default="INFO")},
     },
 }

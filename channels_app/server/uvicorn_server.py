@@ -124,11 +124,10 @@ class DrainingServer(uvicorn.Server):
         task.result()
 
 
-def run(config: uvicorn.Config, *, on_listening: Callable[[str], None], watching: uvicorn.Config | None = None) -> None:
+def run(server: DrainingServer, sockets: list[socket.socket] | None = None) -> None:
     """Serve until a signal ends it. On Ctrl+C uvicorn raises that signal again when all is done."""
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # what it says of a good start and end, we say
     with contextlib.suppress(KeyboardInterrupt):
-        DrainingServer(config, on_listening=on_listening, watching=watching).run()
+        server.run(sockets)
 
 
 def _address(listener: socket.socket) -> str:

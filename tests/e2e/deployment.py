@@ -102,6 +102,11 @@ class Server:
         return self._process.wait(STOP_SECONDS)
 
     @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 

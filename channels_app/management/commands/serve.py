@@ -1,9 +1,11 @@
 """`manage.py serve`: the production server."""
 
+import asyncio
 import fcntl
+import os
 import re
 import warnings
-from argparse import ArgumentTypeError
+from argparse import SUPPRESS, ArgumentTypeError
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,10 +14,13 @@ from typing import Any
 import uvicorn
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connection
 
+from channels_app.checks import PROCESSES_VARIABLE
 from channels_app.conf import conf
 from channels_app.management.database import require_migrated
 from channels_app.server import uvicorn_server
+from channels_app.server.workers import Supervisor, Worker, bind_shared, reserve
 
 _BIND = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[\]\s]+):(?P<port>\d{1,5})")
 
@@ -27,12 +32,18 @@ def bind(text: str) -> tuple[str, int]:
     return match["host"].strip("[]"), int(match["port"])
 
 
+def count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"{text!r} is no number of processes")
+    return int(text)
+
+
 class Command(BaseCommand):
     help = (
         "Serve in production. SIGTERM drains: no new connections are taken, running requests are answered, live connections "
         "are asked to come back, spread over PUBSUB_DRAIN_SECONDS; a second signal ends at once. Give an orchestrator's stop "
-        "timeout 10 seconds more than that. To use several processes set DATABASE_URL and REDIS_URL, and start one "
-        "`serve` for each, with PUBSUB_PROCESSES saying how many they are."
+        "timeout 10 seconds more than that. Several processes need DATABASE_URL and REDIS_URL: --workers runs them on this "
+        "machine; where several machines or containers run one `serve` each, PUBSUB_PROCESSES says how many they are."
     )
     requires_system_checks = ()  # made below, with the database's
 
@@ -40,25 +51,60 @@ class Command(BaseCommand):
         parser.add_argument(
             "--bind", type=bind, default=("127.0.0.1", 8000), metavar="HOST:PORT", help="default: 127.0.0.1:8000"
         )
+        parser.add_argument(
+            "--workers", type=count, default=1, metavar="N", help="processes that share the address; default: 1"
+        )
         parser.add_argument("--access-log", action="store_true", help="log a line for each request, keys redacted")
+        # How a supervisor starts its workers: the number, and the port it has reserved.
+        parser.add_argument("--worker-of", type=int, nargs=2, help=SUPPRESS)
 
-    def handle(self, *, bind: tuple[str, int], access_log: bool, **_: Any) -> None:
-        self.check(databases=["default"])
-        require_migrated()
+    def handle(
+        self, *, bind: tuple[str, int], workers: int, access_log: bool, worker_of: tuple[int, int] | None, **_: Any
+    ) -> None:
         # Nobody needs collectstatic here: WhiteNoise finds the files where the packages have them.
         warnings.filterwarnings("ignore", message="No directory at", category=UserWarning)
-        with sole_user_of_sqlite():
-            server = uvicorn_server.configure(*bind, access_log=access_log)
-            uvicorn_server.run(server, on_listening=self._report, watching=self._watching())
+        config = uvicorn_server.configure(*bind, access_log=access_log)
+        if worker_of:
+            self._work(config, *worker_of)
+            return
+        if workers > 1:
+            os.environ[PROCESSES_VARIABLE] = str(workers)
+        self.check(databases=["default"])
+        require_migrated()
+        if workers > 1:
+            self._supervise(config, workers)
+        else:
+            with sole_user_of_sqlite():
+                server = uvicorn_server.DrainingServer(config, on_listening=self._report, watching=self._watching())
+                uvicorn_server.run(server)
 
-    def _watching(self) -> uvicorn.Config | None:
+    def _supervise(self, config: uvicorn.Config, workers: int) -> None:
+        self._watching()  # refuses a wrong value here, once
+        connection.close_pool()  # type: ignore[attr-defined]  # PostgreSQL's; the checks were this process's only queries
         try:
-            return uvicorn_server.configure_watching(*bind(conf.METRICS_BIND)) if conf.METRICS_BIND else None
+            reserved = reserve(config.host, config.port)
+        except OSError as error:
+            raise CommandError(f"{config.host}:{config.port}: {error.strerror}") from error
+        with reserved:
+            asyncio.run(Supervisor(workers, reserved.getsockname()[1]).run())
+
+    def _work(self, config: uvicorn.Config, number: int, port: int) -> None:
+        """A worker looks at nothing first: its supervisor has, and one that replaces another must not wait for the database."""
+        server = Worker(config, on_listening=self._report, watching=self._watching(number))
+        uvicorn_server.run(server, [bind_shared(config.host, port)])
+
+    def _watching(self, number: int = 0) -> uvicorn.Config | None:
+        """Worker `number` has an address of its own, so many ports further."""
+        if not conf.METRICS_BIND:
+            return None
+        try:
+            host, port = bind(conf.METRICS_BIND)
         except ArgumentTypeError as error:
             raise CommandError(f"PUBSUB_METRICS_BIND: {error}") from None
+        return uvicorn_server.configure_watching(host, port + number)
 
     def _report(self, address: str) -> None:
-        self.stdout.write(f"Listening on {address}")
+        self.stdout.write(f"Listening on {address} (process {os.getpid()})")
         self.stdout.flush()
 
 
