@@ -84,8 +84,15 @@ if DATABASE_URL:
                 "min_size": env.int("DATABASE_POOL_MIN", default=2),
                 "max_size": env.int("DATABASE_POOL_MAX", default=20),
                 "timeout": env.float("DATABASE_POOL_TIMEOUT", default=5.0),
+                # Past this a lost connection is looked for at the next request, no longer at pauses that double.
+                "reconnect_timeout": 5.0,
             },
             connect_timeout=5,
+            # A server that is gone without a word (its machine, or the network) is found out within seconds, not 15 minutes.
+            keepalives_idle=5,
+            keepalives_interval=2,
+            keepalives_count=3,
+            tcp_user_timeout=10_000,  # milliseconds
         )
 else:
     DATABASES = {

@@ -21,9 +21,9 @@ def with_connection(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
     """Run `function` in this thread, which is no request's: nobody else closes what it opens."""
     try:
         return function(*args, **kwargs)
-    except (OperationalError, InterfaceError):
+    except (OperationalError, InterfaceError) as error:
         connection.close()  # the next call gets a new one
-        raise
+        raise OperationalError(*error.args) from error  # InterfaceError is no DatabaseError, which is what callers expect
     finally:
         # SQLite: opening costs more than the query, and an idle connection holds nothing. PostgreSQL: back to the pool.
         if connection.vendor != "sqlite":

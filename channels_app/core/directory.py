@@ -5,6 +5,7 @@ them changes here (signals below). What takes a right away also raises `Director
 second: so a revoked key is refused, and its connections are closed, within a second on every process.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from django.contrib.auth import get_user_model
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.db.models import F, Q
 from django.db.models.signals import post_delete, post_save
 from django.utils import timezone
@@ -32,7 +33,8 @@ from channels_app.models import (
 
 from . import metrics
 from .credentials import Credentials
-from .errors import InvalidKey, NotFound
+from .database import in_thread
+from .errors import InvalidKey, NotFound, StoreUnavailable
 from .principals import ANONYMOUS, FULL, Principal
 
 MAX_ENTRIES = 50_000
@@ -141,6 +143,18 @@ def find(credentials: Credentials, instance_name: str, channel_name: str) -> tup
     """All three at once. Raises as they do."""
     of = instance(instance_name)
     return of, resolve(credentials, of), channel(of, channel_name)
+
+
+async def afind(credentials: Credentials, instance_name: str, channel_name: str) -> tuple[InstanceInfo, Principal, ChannelInfo]:
+    """`find` for coroutines. Raises StoreUnavailable as well: the database took longer than `conf.PUBLISH_TIMEOUT`, or is away."""
+    found = remembered(credentials, instance_name, channel_name)
+    if found is not None:
+        return found
+    try:
+        asking = in_thread(find, credentials, instance_name, channel_name)
+        return await asyncio.wait_for(asking, conf.PUBLISH_TIMEOUT)
+    except (OperationalError, TimeoutError):
+        raise StoreUnavailable from None
 
 
 def remembered(

@@ -14,7 +14,7 @@ from channels_app.core import directory, publishing, throttling
 from channels_app.core.credentials import Credentials
 from channels_app.core.database import in_thread
 from channels_app.core.directory import ChannelInfo, InstanceInfo
-from channels_app.core.errors import PubSubError
+from channels_app.core.errors import PubSubError, StoreUnavailable
 from channels_app.core.permissions import authorize_publish
 from channels_app.core.principals import Principal
 from channels_app.core.types import Draft, Front
@@ -63,27 +63,30 @@ class PublishRoute:
 async def _publish(
     body: bytes, headers: dict[str, str], asked: Credentials, version: str, instance_name: str, channel_name: str
 ) -> Response | None:
+    cors = _cors(headers)
     try:
-        found = directory.remembered(asked, instance_name, channel_name)
-        if found is None:
-            found = await in_thread(directory.find, asked, instance_name, channel_name)
-        instance, principal, channel = found
+        instance, principal, channel = await directory.afind(asked, instance_name, channel_name)
         authorize_publish(principal, channel)
         room, payload = parse_publish(parse_json(body), channel)
         key = parse_idempotency_key(headers)
+    except StoreUnavailable as error:
+        return _refusal(error, cors)  # Django would only wait for the database as long again
     except Exception:  # noqa: BLE001  (Django meets it again, and answers it)
         return None
-    cors = _cors(headers)
     try:
         if instance.request_rate is not None:
             await in_thread(throttling.check_instance, instance)
         draft = Draft(payload=payload, author=principal.author_json, room=room, idempotency_key=key, front=FRONT)
         receipt = await publishing.apublish(principal, channel, draft)
     except PubSubError as error:
-        status, content, extra = render(error)
-        return json_response(status, content, {"Vary": "origin", **cors, **extra})
+        return _refusal(error, cors)
     status = 200 if receipt.duplicate else 201
     return Response(status, header_list({**JSON_HEADERS, **cors}), receipt_json(receipt, channel, version))
+
+
+def _refusal(error: PubSubError, cors: dict[str, Any]) -> Response:
+    status, content, extra = render(error)
+    return json_response(status, content, {"Vary": "origin", **cors, **extra})
 
 
 def _cors(headers: dict[str, str]) -> dict[str, Any]:

@@ -1,0 +1,124 @@
+"""PostgreSQL may restart, or stop answering: publishes are refused in time, live connections stay, and all is well after it."""
+
+import asyncio
+import logging
+import os
+import time
+from pathlib import Path
+
+import pgserver
+import psutil
+import psycopg
+import pytest
+
+from tests.backends import Backend
+
+from .deployment import Deployment, Server, Template, channel_path
+from .swarm import Swarm
+
+TORTURE = bool(os.environ.get("PUBSUB_TORTURE"))
+FOLLOWERS = 200 if TORTURE else 20
+PUBLISHERS = 16 if TORTURE else 8
+STALL_SECONDS = 12 if TORTURE else 4
+EACH = 1_000 if TORTURE else 200  # publishes before and after
+PUBLISH_TIMEOUT = 5.0 if TORTURE else 1.0  # 5 s is the default
+LEEWAY = 1.0  # for a busy machine
+RECOVERY_SECONDS = 10.0
+POOL = 6
+
+pytestmark = pytest.mark.timeout(300 if TORTURE else 90)
+
+
+class Postgres:
+    """A PostgreSQL server of these tests' own, to be mistreated."""
+
+    def __init__(self, folder: Path) -> None:
+        logging.getLogger("pgserver").setLevel(logging.CRITICAL)
+        self._server = pgserver.get_server(folder)
+        self.url = self._server.get_uri()
+
+    def restart(self) -> None:
+        """As after a crash: nobody's transaction is waited for."""
+        pgserver.pg_ctl(["restart", "-w", "-m", "immediate"], pgdata=self._server.pgdata, user=self._server.system_user)
+
+    def stop_answering(self, seconds: float) -> None:
+        processes = self._processes()
+        for process in processes:
+            process.suspend()
+        time.sleep(seconds)
+        for process in processes:
+            process.resume()
+
+    def connections(self) -> int:
+        query = "SELECT COUNT(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        with psycopg.connect(self.url) as connection:
+            return int(connection.execute(query).fetchone()[0])
+
+    def _processes(self) -> list[psutil.Process]:
+        postmaster = psutil.Process(int((self._server.pgdata / "postmaster.pid").read_text().split()[0]))
+        return [postmaster, *postmaster.children()]
+
+
+@pytest.fixture(scope="module")
+def postgres(backend: Backend) -> Postgres:
+    if backend.name != "postgres":
+        pytest.skip("SQLite has no server")
+    return Postgres(backend.folder / "mistreated")
+
+
+@pytest.fixture(scope="module")
+def template(backend: Backend, postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Template:
+    """The shared one would be mistreated as well."""
+    own = Backend("postgres", backend.folder, {**backend.environment, "DATABASE_URL": postgres.url}, several_processes=True)
+    return Template(own, tmp_path_factory.mktemp("template"))
+
+
+@pytest.fixture
+def server(deployment: Deployment) -> Server:
+    limits = {"PUBSUB_PUBLISH_TIMEOUT": str(PUBLISH_TIMEOUT), "DATABASE_POOL_MAX": str(POOL)}
+    return deployment.start(**limits, PUBSUB_ANONYMOUS_RATE="", PUBSUB_FAILED_POLL_RATE="")
+
+
+@pytest.fixture
+def swarm(server: Server, credentials: dict[str, str]) -> Swarm:
+    return Swarm(server, credentials["api_key"], channel_path(credentials["instance"], "lobby"))
+
+
+async def check(
+    swarm: Swarm, postgres: Postgres, trouble: str, seconds: float | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Publish before, during and after the trouble; `seconds`: how long it stalls instead of restarting."""
+    async with swarm.following(FOLLOWERS):
+        async with swarm.publishing(PUBLISHERS):
+            await swarm.acknowledged(EACH)
+            if seconds is None:
+                await asyncio.to_thread(postgres.restart)
+            else:
+                await asyncio.to_thread(postgres.stop_answering, seconds)
+            ended = time.monotonic()
+            await swarm.acknowledged(EACH)
+            connections = await asyncio.to_thread(postgres.connections)
+        await swarm.caught_up()
+    figures = swarm.tally()
+    refused = [answer for answer in swarm.answers if answer.status not in (200, 201)]
+    slowest = max(answer.seconds for answer in swarm.answers)
+    recovered = max((answer.at for answer in refused), default=ended) - ended
+    with capsys.disabled():
+        print(
+            f"\n  PostgreSQL {trouble}: {figures}; answers {swarm.statuses}, slowest {slowest:.1f} s, last refusal"
+            f" {recovered:.1f} s after it, connections {connections}, sockets closed {swarm.close_codes}"
+        )
+    assert refused, "there was no trouble"
+    assert {(answer.status, bool(answer.retry_after)) for answer in refused} == {(503, True)}
+    assert slowest < PUBLISH_TIMEOUT + LEEWAY
+    assert recovered < RECOVERY_SECONDS
+    assert connections <= POOL
+    assert not swarm.close_codes, "live connections stay"
+
+
+async def test_a_restart_is_survived(swarm: Swarm, postgres: Postgres, capsys: pytest.CaptureFixture[str]):
+    await check(swarm, postgres, "restarted at once", None, capsys)
+
+
+async def test_a_stall_is_survived(swarm: Swarm, postgres: Postgres, capsys: pytest.CaptureFixture[str]):
+    await check(swarm, postgres, f"stopped for {STALL_SECONDS} s", STALL_SECONDS, capsys)
