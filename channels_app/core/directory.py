@@ -146,7 +146,7 @@ def find(credentials: Credentials, instance_name: str, channel_name: str) -> tup
 
 
 async def afind(credentials: Credentials, instance_name: str, channel_name: str) -> tuple[InstanceInfo, Principal, ChannelInfo]:
-    """`find` for coroutines. Raises StoreUnavailable as well: the database took longer than `conf.PUBLISH_TIMEOUT`, or is away."""
+    """`find` for coroutines. Raises StoreUnavailable too: when the database is away, or slower than `conf.PUBLISH_TIMEOUT`."""
     found = remembered(credentials, instance_name, channel_name)
     if found is not None:
         return found

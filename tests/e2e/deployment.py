@@ -30,11 +30,15 @@ COMMANDS = {
 
 @dataclass
 class Deployment:
-    """A data folder and a database: any number of servers can be started on them, one after the other or together."""
+    """A data folder and a database: any number of servers can be started on them, one after the other or together.
+
+    `wrapper`: a command that takes a server's as its arguments.
+    """
 
     folder: Path
     environment: dict[str, str]
     servers: list["Server"] = field(default_factory=list)
+    wrapper: Sequence[str] = ()
 
     def manage(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run a management command to its end; its standard output and error are text."""
@@ -66,7 +70,7 @@ class Server:
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self.log_path = deployment.folder / f"{kind}-{port}.log"
-        self._command = [sys.executable, "manage.py", *COMMANDS[kind](port), *arguments]
+        self._command = [*deployment.wrapper, sys.executable, "manage.py", *COMMANDS[kind](port), *arguments]
         self._environment = deployment.environment | environment
         self._process: subprocess.Popen[bytes] | None = None
 
