@@ -22,6 +22,7 @@ LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 ENVIRONMENT_NAME = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b")
 
 READ_BY_OTHERS = {"FORWARDED_ALLOW_IPS", "PORT"}  # uvicorn; make and quickstart
+OF_COMPOSE = {"POSTGRES_PASSWORD"}
 OF_CLIENTS = {"SYNCANO_APIROOT", "SYNCANO_LOGLEVEL"}  # of Syncano's Python SDK
 
 
@@ -93,7 +94,7 @@ def test_every_setting_of_the_server_can_be_given_by_the_environment() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_no_page_mentions_a_variable_that_does_not_exist(page: Path) -> None:
-    assert set(ENVIRONMENT_NAME.findall(page.read_text())) <= known_names() | OF_CLIENTS
+    assert set(ENVIRONMENT_NAME.findall(page.read_text())) <= known_names() | OF_COMPOSE | OF_CLIENTS
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
