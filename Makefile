@@ -16,6 +16,7 @@ export PORT
 help:
 	@echo "make run      set up, make a demo instance and serve on 127.0.0.1:$(PORT)"
 	@echo "make test     set up and run all tests, on SQLite and on PostgreSQL with Redis"
+	@echo "make torture  the fault tests in their long form: kills, stalls, full disks, thousands of clients"
 	@echo "make check    lint, types, import law, migrations, API schema"
 	@echo "make bench    measure the server beside what else is installed (needs a C compiler; docs/performance.md)"
 	@echo "make clean    remove what the others made, but no data"
@@ -31,6 +32,13 @@ test: $(VENV)/dev.txt
 	$(BIN)/python -m pytest
 	PUBSUB_TEST_BACKEND=postgres $(BIN)/python -m pytest
 	PUBSUB_GROUP_COMMIT=false $(BIN)/python -m pytest
+
+# What `make test` does in short: with more clients, more rounds and more rows, and the servers' own time limits.
+torture: export PUBSUB_TORTURE := 1
+torture: FAULTS := $(wildcard tests/e2e/test_faults_*.py) tests/e2e/test_loss.py tests/e2e/test_many_rows.py
+torture: $(VENV)/dev.txt
+	$(BIN)/python -m pytest $(FAULTS)
+	PUBSUB_TEST_BACKEND=postgres $(BIN)/python -m pytest $(FAULTS)
 
 check: export PUBSUB_DATA := build/check
 check: $(VENV)/dev.txt
