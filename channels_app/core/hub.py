@@ -81,7 +81,8 @@ class Hub:
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
-        self.draining = False
+        self.leaving = False  # who comes is still served, though better not sent here
+        self.draining = False  # who comes is sent away
         self._dispatchers: dict[int, dict[str | None, Dispatcher]] = {}  # by channel, by room
         self._subscribers: set[Subscriber] = set()
         self._emptied = asyncio.Event()  # set while there is no subscriber
@@ -232,7 +233,7 @@ class Hub:
 
     async def drain(self, seconds: float) -> None:
         """End every subscriber, in random order, spread over the window, so that they do not all come back at once."""
-        self.draining = True
+        self.leaving = self.draining = True
         waiting = list(self._subscribers)
         random.shuffle(waiting)
         for subscriber in waiting:
@@ -310,5 +311,10 @@ async def drain(seconds: float) -> None:
     await current().drain(seconds)
 
 
-def is_draining() -> bool:
-    return current().draining
+def announce_leaving() -> None:
+    """This process will drain in a moment: for those who decide where requests go."""
+    current().leaving = True
+
+
+def is_leaving() -> bool:
+    return current().leaving

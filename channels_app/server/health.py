@@ -80,7 +80,7 @@ class Readiness:
 
     async def look(self) -> tuple[list[str], list[str]]:
         """What keeps it from serving, and what it can do without."""
-        if hub.is_draining():
+        if hub.is_leaving():
             return [DRAINING], []
         database, channel_layer = await asyncio.gather(self._database.trouble(), self._channel_layer.trouble())
         troubles, limitations = list(filter(None, [database])), list(filter(None, [channel_layer]))

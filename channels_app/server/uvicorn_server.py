@@ -98,7 +98,7 @@ class DrainingServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Say so at /readyz → stop accepting → drain → uvicorn's own end, which would close every socket at the same moment."""
-        hub.current().draining = True
+        hub.announce_leaving()
         await self._unless_forced(asyncio.sleep(conf.DRAIN_DELAY))
         for server in self.servers:
             server.close()

@@ -56,11 +56,14 @@ def test_a_server_that_drains_says_so_while_its_sockets_get_their_codes(
     assert [listener.join().close_code for listener in listeners] == [RESTARTING.code] * 4
 
 
-def test_a_balancer_gets_time_to_look_elsewhere(deployment: Deployment) -> None:
+def test_a_balancer_gets_time_to_look_elsewhere(deployment: Deployment, credentials: dict[str, str], path: str) -> None:
     server = deployment.start(PUBSUB_DRAIN_DELAY="600")
     server.signal(signal.SIGTERM)
     wait_until(lambda: readiness(server.url)[0] == 503)
-    assert httpx.get(f"{server.url}/v1.1/").status_code == 200, "what still comes is answered"
+    with server.client(credentials["api_key"]) as client:  # what still comes is served
+        listener = Listener(server, credentials["api_key"], path, count=1)
+        assert client.post(f"{path}publish/", json={}).status_code == 201
+    assert listener.join().ids == [1]
     server.terminate()  # a second signal ends the wait
 
 

@@ -117,7 +117,7 @@ async def test_a_change_is_logged_once(
 
 
 async def test_a_process_that_drains_is_alive_and_wants_no_requests(client: httpx.AsyncClient) -> None:
-    hub.current().draining = True
+    hub.announce_leaving()
     answer = await client.get("/readyz")
     assert (answer.status_code, answer.json()["reasons"]) == (503, [DRAINING])
     assert (await client.get("/livez")).status_code == 200
