@@ -4,6 +4,8 @@ Imports nothing of Django. This is the only module of the core that owns threads
 calls `handle` with the entries that wait, and gives each waiter its own outcome.
 """
 
+import asyncio
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -18,6 +20,10 @@ class Sized(Protocol):
 
 E = TypeVar("E", bound=Sized)
 R = TypeVar("R")
+
+
+# Told the outcome: a thread that blocks, or a coroutine.
+Waiter = Future[R] | asyncio.Future[R]
 
 
 class BatcherFull(Exception):
@@ -49,7 +55,8 @@ class Batcher(Generic[E, R]):
         self._max_waiting = max_waiting
         self._max_entries = max_entries
         self._max_bytes = max_bytes
-        self._waiting: deque[tuple[E, Future[R]]] = deque()
+        self._waiting: deque[tuple[E, Waiter[R]]] = deque()
+        self._gathered: dict[asyncio.AbstractEventLoop, list[tuple[E, Waiter[R]]]] = {}
         self._changed = threading.Condition()
         self._closed = False
         self._thread: threading.Thread | None = None
@@ -57,18 +64,40 @@ class Batcher(Generic[E, R]):
     def submit(self, entry: E) -> "Future[R]":
         """Queue the entry; the future has its outcome once the batch it fell into is done."""
         future: Future[R] = Future()
+        self._queue([(entry, future)])
+        return future
+
+    def submit_soon(self, entry: E) -> "asyncio.Future[R]":
+        """`submit` for a coroutine. What its event loop submits in one tick crosses to the thread at once, and so do the
+        outcomes on their way back: to wake the other side costs more than an entry does. Full or closed is told by the future.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[R] = loop.create_future()
+        gathered = self._gathered.setdefault(loop, [])
+        gathered.append((entry, future))
+        if len(gathered) == 1:
+            loop.call_soon(self._hand_over, loop)
+        return future
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        gathered = self._gathered.pop(loop)
+        try:
+            self._queue(gathered)
+        except (BatcherFull, BatcherClosed) as error:
+            _tell([(waiter, error) for _, waiter in gathered])
+
+    def _queue(self, entries: Sequence[tuple[E, Waiter[R]]]) -> None:
         with self._changed:
             if self._closed:
                 raise BatcherClosed
-            if len(self._waiting) >= self._max_waiting:
+            if len(self._waiting) + len(entries) > self._max_waiting:
                 raise BatcherFull
-            self._waiting.append((entry, future))
+            self._waiting.extend(entries)
             if self._thread is None:
                 # Daemon: an interpreter that exits without close() must not hang on an idle lane.
                 self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 self._thread.start()
             self._changed.notify()
-        return future
 
     def close(self, timeout: float | None = None) -> None:
         """Take no more entries, handle those that wait, and end the thread."""
@@ -83,9 +112,9 @@ class Batcher(Generic[E, R]):
         while batch := self._next_batch():
             self._settle(batch)
 
-    def _next_batch(self) -> list[tuple[E, "Future[R]"]]:
+    def _next_batch(self) -> list[tuple[E, Waiter[R]]]:
         """Wait for entries; an empty list means closed and drained."""
-        batch: list[tuple[E, Future[R]]] = []
+        batch: list[tuple[E, Waiter[R]]] = []
         size = 0
         with self._changed:
             while not batch:
@@ -94,22 +123,42 @@ class Batcher(Generic[E, R]):
                 if not self._waiting:
                     break
                 while self._waiting and len(batch) < self._max_entries and size < self._max_bytes:
-                    entry, future = self._waiting.popleft()
+                    entry, waiter = self._waiting.popleft()
                     # A waiter that gave up before its turn is told the truth: its entry is not handled at all.
-                    if future.set_running_or_notify_cancel():
-                        batch.append((entry, future))
+                    if _still_waits(waiter):
+                        batch.append((entry, waiter))
                         size += entry.size
         return batch
 
-    def _settle(self, batch: list[tuple[E, "Future[R]"]]) -> None:
+    def _settle(self, batch: list[tuple[E, Waiter[R]]]) -> None:
         try:
             outcomes = self._handle([entry for entry, _ in batch])
             if len(outcomes) != len(batch):
                 raise RuntimeError(f"handle returned {len(outcomes)} outcomes for {len(batch)} entries")
         except Exception as error:  # noqa: BLE001  (whatever it is, it is the waiters' to know)
             outcomes = [error] * len(batch)
-        for (_, future), outcome in zip(batch, outcomes, strict=True):
-            if isinstance(outcome, Exception):
-                future.set_exception(outcome)
-            else:
-                future.set_result(outcome)
+        here: list[tuple[Waiter[R], R | Exception]] = []
+        elsewhere: dict[asyncio.AbstractEventLoop, list[tuple[Waiter[R], R | Exception]]] = {}
+        for (_, waiter), outcome in zip(batch, outcomes, strict=True):
+            told = elsewhere.setdefault(waiter.get_loop(), []) if isinstance(waiter, asyncio.Future) else here
+            told.append((waiter, outcome))
+        _tell(here)
+        for loop, told in elsewhere.items():
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and its coroutines with it
+                loop.call_soon_threadsafe(_tell, told)
+
+
+def _still_waits(waiter: Waiter[R]) -> bool:
+    if isinstance(waiter, asyncio.Future):
+        return not waiter.done()
+    return waiter.set_running_or_notify_cancel()
+
+
+def _tell(outcomes: Sequence[tuple[Waiter[R], R | Exception]]) -> None:
+    for waiter, outcome in outcomes:
+        if waiter.done():  # a coroutine that gave up meanwhile
+            continue
+        if isinstance(outcome, Exception):
+            waiter.set_exception(outcome)
+        else:
+            waiter.set_result(outcome)

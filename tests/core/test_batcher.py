@@ -1,5 +1,6 @@
 """Group commit, without a database: what gathers while one batch runs is the next one."""
 
+import asyncio
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -137,3 +138,47 @@ def test_closing_handles_what_waits_and_takes_nothing_more(gate):
     assert waiting.result(0) == "WAITING"
     with pytest.raises(BatcherClosed):
         batcher.submit(Item("late"))
+
+
+async def test_what_coroutines_submit_in_one_tick_is_one_batch(gate):
+    gate.opened.release()
+    batcher = Batcher(gate)
+    assert await asyncio.gather(*(batcher.submit_soon(Item(name)) for name in "abc")) == ["A", "B", "C"]
+    assert gate.batches == [["a", "b", "c"]]
+
+
+async def test_a_coroutine_that_gave_up_before_its_turn_is_not_handled(gate):
+    batcher = Batcher(gate)
+    start(batcher, gate)
+    cancelled, kept = batcher.submit_soon(Item("cancelled")), batcher.submit_soon(Item("kept"))
+    cancelled.cancel()
+    await asyncio.sleep(0)
+    gate.opened.release(2)
+    assert await kept == "KEPT"
+    assert gate.batches == [["first"], ["kept"]]
+
+
+async def test_a_coroutine_that_gives_up_in_the_middle_costs_its_neighbours_nothing(gate):
+    batcher = Batcher(gate)
+    leaving, staying = batcher.submit_soon(Item("leaving")), batcher.submit_soon(Item("staying"))
+    assert await asyncio.to_thread(gate.entered.acquire, timeout=10)
+    leaving.cancel()
+    gate.opened.release()
+    assert await staying == "STAYING"
+
+
+async def test_a_coroutine_is_told_of_its_own_error(gate):
+    batcher = Batcher(lambda items: [ValueError(item.name) if item.name == "bad" else item.name for item in items])
+    bad, fine = batcher.submit_soon(Item("bad")), batcher.submit_soon(Item("fine"))
+    with pytest.raises(ValueError, match="bad"):
+        await bad
+    assert await fine == "fine"
+
+
+async def test_a_coroutine_is_told_that_the_batcher_is_closed_or_full(gate):
+    full, closed = Batcher(gate, max_waiting=0), Batcher(gate)
+    closed.close()
+    with pytest.raises(BatcherFull):
+        await full.submit_soon(Item("late"))
+    with pytest.raises(BatcherClosed):
+        await closed.submit_soon(Item("late"))
