@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 export PORT
 
-.PHONY: help run test check bench clean
+.PHONY: help run test torture check bench clean
 
 help:
 	@echo "make run      set up, make a demo instance and serve on 127.0.0.1:$(PORT)"

@@ -24,10 +24,14 @@ PATIENCE = 60.0  # seconds for everybody to have everything
 
 
 class Follower:
-    """`closes`: (monotonic seconds, code) of each socket that ended, 1006 if it was cut off. `refusals`: HTTP statuses."""
+    """`ids` in the order in which they came; `heard`: when each did, in monotonic seconds.
+
+    `closes`: (monotonic seconds, code) of each socket that ended, 1006 if it was cut off. `refusals`: HTTP statuses.
+    """
 
     def __init__(self, server: Server, key: str, path: str, *, pause: float = 0.2) -> None:
         self.ids: list[int] = []
+        self.heard: list[float] = []
         self.closes: list[tuple[float, int]] = []
         self.refusals: list[int] = []
         self.connections = 0
@@ -64,6 +68,7 @@ class Follower:
             try:
                 while True:
                     self.ids.append(json.loads(await self._socket.recv())["id"])
+                    self.heard.append(time.monotonic())
             finally:
                 self._socket = None
 
@@ -84,10 +89,10 @@ class Answer:
 
 
 class Publisher:
-    """Publishes numbers, one after the other, over one connection. `acknowledged`: (id, number) of each."""
+    """Publishes numbers, one after the other, over one connection. `acknowledged`: (id, number, monotonic seconds) of each."""
 
     def __init__(self, name: str, server: Server, key: str, path: str) -> None:
-        self.acknowledged: list[tuple[int, str]] = []
+        self.acknowledged: list[tuple[int, str, float]] = []
         self.answers: list[Answer] = []
         self._name = name
         self._server = server
@@ -117,7 +122,7 @@ class Publisher:
             now = time.monotonic()
             self.answers.append(Answer(now, now - started, response.status_code, response.headers.get("Retry-After", "")))
             if response.status_code in (200, 201):
-                self.acknowledged.append((response.json()["id"], number))
+                self.acknowledged.append((response.json()["id"], number, now))
                 return
             await asyncio.sleep(0.1)  # sooner than it was told to: the server is to be met at its worst
 
@@ -167,7 +172,7 @@ class Swarm:
 
     async def caught_up(self) -> None:
         """Wait until every follower has the newest message that was acknowledged."""
-        newest = max(id_ for publisher in self.publishers for id_, _ in publisher.acknowledged)
+        newest = max(id_ for publisher in self.publishers for id_, *_ in publisher.acknowledged)
         await _until(lambda: all(f.last_id >= newest for f in self.followers), "not all followers have everything")
 
     @property
@@ -186,12 +191,19 @@ class Swarm:
     def close_codes(self) -> dict[int, int]:
         return dict(sorted(Counter(code for follower in self.followers for _, code in follower.closes).items()))
 
+    @property
+    def delays(self) -> list[float]:
+        """Seconds between each acknowledgement and each follower's hearing of that message, the longest last."""
+        acknowledged = {id_: at for publisher in self.publishers for id_, _, at in publisher.acknowledged}
+        heard = ((id_, at) for follower in self.followers for id_, at in zip(follower.ids, follower.heard, strict=True))
+        return sorted(at - acknowledged[id_] for id_, at in heard)
+
     def tally(self) -> str:
         """Assert that nothing is lost, repeated or out of order; return the figures in a line."""
         with self.server.client(self.key) as client:
             stored = {m["id"]: m["payload"]["number"] for m in whole_history(client, self.path)}
-        acknowledged = [pair for publisher in self.publishers for pair in publisher.acknowledged]
-        lost = [pair for pair in acknowledged if stored.get(pair[0]) != pair[1]]
+        acknowledged = [each for publisher in self.publishers for each in publisher.acknowledged]
+        lost = [id_ for id_, number, _ in acknowledged if stored.get(id_) != number]
         twice = len(stored) - len(set(stored.values()))
         missing = sum(len(stored.keys() - set(follower.ids)) for follower in self.followers)
         repeated = sum(len(follower.ids) - len(set(follower.ids)) for follower in self.followers)

@@ -1,0 +1,37 @@
+"""A PostgreSQL server of a test's own, to be mistreated."""
+
+import logging
+import time
+from pathlib import Path
+
+import pgserver
+import psutil
+import psycopg
+
+
+class Postgres:
+    def __init__(self, folder: Path) -> None:
+        logging.getLogger("pgserver").setLevel(logging.CRITICAL)
+        self._server = pgserver.get_server(folder)
+        self.url = self._server.get_uri()
+
+    def restart(self) -> None:
+        """As after a crash: nobody's transaction is waited for."""
+        pgserver.pg_ctl(["restart", "-w", "-m", "immediate"], pgdata=self._server.pgdata, user=self._server.system_user)
+
+    def stop_answering(self, seconds: float) -> None:
+        processes = self._processes()
+        for process in processes:
+            process.suspend()
+        time.sleep(seconds)
+        for process in processes:
+            process.resume()
+
+    def connections(self) -> int:
+        query = "SELECT COUNT(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        with psycopg.connect(self.url) as connection:
+            return int(connection.execute(query).fetchone()[0])
+
+    def _processes(self) -> list[psutil.Process]:
+        postmaster = psutil.Process(int((self._server.pgdata / "postmaster.pid").read_text().split()[0]))
+        return [postmaster, *postmaster.children()]
