@@ -1,6 +1,8 @@
 """What an operator sees of a running server: health, metrics, and log lines (docs/operations.md)."""
 
+import contextlib
 import json
+import re
 import signal
 import socket
 import time
@@ -33,6 +35,20 @@ def wait_until(condition: Callable[[], bool]) -> None:
 def readiness(url: str) -> tuple[int, dict[str, object]]:
     answer = httpx.get(f"{url}/readyz")
     return answer.status_code, answer.json()
+
+
+def two_free_ports() -> int:
+    """The first of two that follow each other."""
+    while True:
+        port = free_port()
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port + 1)):
+            return port
+
+
+def is_ready(url: str) -> bool:
+    with contextlib.suppress(httpx.TransportError):
+        return readiness(url)[0] == 200
+    return False
 
 
 def start_watched(deployment: Deployment, **environment: str) -> tuple[Server, str]:
@@ -112,6 +128,25 @@ def test_the_log_as_json_names_who_was_sent_away_and_no_key(
     assert closed["key"] == made["api_key"][:8]
     assert any(f"api_key={made['api_key'][:8]}…" in entry["message"] for entry in entries), "the access log"
     assert made["api_key"][:9] not in server.log()
+
+
+def test_each_worker_counts_at_an_address_of_its_own(
+    backend: Backend, deployment: Deployment, credentials: dict[str, str], path: str
+) -> None:
+    if not backend.several_processes:
+        pytest.skip("one process is all there is on SQLite")
+    first = two_free_ports()
+    server = deployment.start("uvicorn", "--workers", "2", PUBSUB_METRICS_BIND=f"127.0.0.1:{first}")
+    urls = [f"http://127.0.0.1:{port}" for port in (first, first + 1)]
+    wait_until(lambda: all(is_ready(url) for url in urls))
+    for _ in range(5):
+        with server.client(credentials["api_key"]) as client:
+            client.post(f"{path}publish/", json={}).raise_for_status()
+    pages = [httpx.get(f"{url}/metrics").text for url in urls]
+    counted = [
+        float(number) for page in pages for number in re.findall(r'^pubsub_published_total{.*"stored"} (\S+)$', page, re.M)
+    ]
+    assert sum(counted) == 5
 
 
 @pytest.mark.parametrize("wrong", ["9000", "localhost:http", ":9000"])
