@@ -10,7 +10,7 @@ from typing import Any
 
 from .processes import GENERATOR_CPUS, ROOT, prepare_child
 
-SOURCE = Path(__file__).with_name("load.c")
+SOURCES = [Path(__file__).with_name(name) for name in ("load.c", "measure.h")]
 PROGRAM = ROOT / "build" / "load"
 BUSY = 0.9  # above this share of its processor the generator may be what limits a figure
 
@@ -47,13 +47,13 @@ class Load:
 
 def build() -> None:
     """Compile it when the source is newer. Raises LoadFailed without a C compiler."""
-    if PROGRAM.exists() and PROGRAM.stat().st_mtime >= SOURCE.stat().st_mtime:
+    if PROGRAM.exists() and PROGRAM.stat().st_mtime >= max(source.stat().st_mtime for source in SOURCES):
         return
     compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         raise LoadFailed("The load generator is a C program: install a C compiler (Debian, Ubuntu: apt install gcc libc6-dev).")
     PROGRAM.parent.mkdir(exist_ok=True)
-    subprocess.run([compiler, "-O2", "-o", str(PROGRAM), str(SOURCE)], check=True)
+    subprocess.run([compiler, "-O2", "-o", str(PROGRAM), str(SOURCES[0])], check=True)
 
 
 def run(arguments: Sequence[str | int | float], on_event: Callable[[str], None] = lambda event: None) -> Load:

@@ -1,29 +1,25 @@
 /* The load generator of the benchmarks: one thread, one epoll, one clock. Loopback only, and it ends by itself.
  *
- * Subscribers speak WebSocket (ws://) or lines of text (tcp://, which is NATS); publishers speak HTTP (http://) or lines.
- * Every message carries  "c" its publisher, "n" its number there (1, 2, 3 ...), "t" when it was sent (ns, our clock).
- * A publisher sends its next message after the answer to the last one. So whatever the server does to the order of
- * different publishers, each subscriber must see every publisher's numbers as 1, 2, 3 ... : that is what is checked.
- * Where the server numbers messages itself ("id"), those must be without a hole as well.
+ * Subscribers speak WebSocket (ws://) or lines of text (tcp://: NATS), publishers HTTP (http://) or lines. A message carries
+ * "c" its publisher, "n" its number there (1, 2, 3 ...), "t" when it was sent (ns of our clock). A publisher sends the next
+ * after the answer to the last. So each subscriber must see each publisher's numbers as 1, 2, 3 ...; and where the server
+ * numbers messages itself (--id-key), those without a hole.
  *
- * It prints JSON lines: {"event":"ready"} when all subscribers have joined, {"event":"published"} when the last answer
- * has come, and the result. Latency is the time from sending (with --rate: from when it should have been sent) to each
- * subscriber's receipt; an answer's is the time until the publisher has it.
+ * It prints a line of JSON when all have joined, when all is published, and with the result. Latency is from sending (with
+ * --rate: from when it was due) to a subscriber's receipt.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <signal.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "measure.h"
 
 enum { MAX_HEADERS = 16, MAX_PORTS = 8, MAX_PUBLISHERS = 512, OPENING_AT_ONCE = 64, READ_SIZE = 1 << 20, MAX_BODY = 1 << 17 };
 
@@ -54,10 +50,6 @@ typedef struct {
     uint32_t *last_n;                /* subscriber: by publisher */
 } Connection;
 
-typedef struct {
-    uint64_t buckets[64 * 32], count, highest;
-} Histogram;
-
 static Side subscribe = {.hello = "", .awaited = "", .path = "/"}, publish = {.hello = "", .awaited = "", .path = "/"};
 static int subscribers, publishers, stalled, window, most_messages, expected; /* 0: without such a limit */
 static double seconds = 5, rate, idle = 5, hold, limit = 120;
@@ -70,50 +62,9 @@ static uint64_t published, answered, received, missing, repeated, skipped, holes
 static Histogram latency, answer_time;
 static char buffer[READ_SIZE], padding[MAX_BODY];
 
-/* Small parts */
-
-static uint64_t now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
-
-static double cpu_seconds(void) {
-    struct rusage r;
-    getrusage(RUSAGE_SELF, &r);
-    return (double)(r.ru_utime.tv_sec + r.ru_stime.tv_sec) + (double)(r.ru_utime.tv_usec + r.ru_stime.tv_usec) / 1e6;
-}
-
 static void die(const char *what) {
     fprintf(stderr, "load: %s: %s\n", what, strerror(errno));
     exit(2);
-}
-
-/* 32 buckets for each power of two: within 3 % of the true value. */
-static void record(Histogram *h, uint64_t value) {
-    int power = value < 32 ? 0 : 63 - __builtin_clzll(value) - 4;
-    h->buckets[power * 32 + (int)((value >> (power ? power - 1 : 0)) & 31)]++;
-    h->count++;
-    if (value > h->highest) h->highest = value;
-}
-
-static double percentile_ms(const Histogram *h, double share) {
-    uint64_t wanted = (uint64_t)(share * (double)h->count), seen = 0;
-    for (int i = 0; i < 64 * 32 && h->count; i++) {
-        seen += h->buckets[i];
-        if (seen > wanted) return (double)(i < 32 ? (uint64_t)i : (uint64_t)(32 + i % 32) << (i / 32 - 1)) / 1e6;
-    }
-    return (double)h->highest / 1e6;
-}
-
-/* The number after "key": in the text, skipping spaces; false when it is not there. Moves *at behind it. */
-static bool number_after(const char **at, const char *end, const char *key, uint64_t *value) {
-    const char *p = memmem(*at, (size_t)(end - *at), key, strlen(key));
-    if (!p) return false;
-    for (p += strlen(key); p < end && *p == ' ';) p++;
-    for (*value = 0; p < end && *p >= '0' && *p <= '9'; p++) *value = *value * 10 + (uint64_t)(*p - '0');
-    *at = p;
-    return true;
 }
 
 /* Writing */
@@ -136,12 +87,9 @@ static void watch(Connection *c, int operation) {
 static void flush_out(Connection *c) {
     while (c->out_sent < c->out_used) {
         ssize_t n = send(c->fd, c->out + c->out_sent, c->out_used - c->out_sent, MSG_NOSIGNAL);
-        if (n < 0 && errno == EAGAIN) {
-            watch(c, EPOLL_CTL_MOD);
-            return;
-        }
         if (n < 0) {
-            close_connection(c);
+            if (errno == EAGAIN) watch(c, EPOLL_CTL_MOD);
+            else close_connection(c);
             return;
         }
         c->out_sent += (size_t)n;
@@ -152,8 +100,7 @@ static void flush_out(Connection *c) {
 
 static void append(Connection *c, const void *data, size_t size) {
     if (c->out_used + size > c->out_size) {
-        c->out_size = (c->out_used + size) * 2;
-        c->out = realloc(c->out, c->out_size);
+        c->out = realloc(c->out, c->out_size = (c->out_used + size) * 2);
         if (!c->out) die("memory");
     }
     memcpy(c->out + c->out_used, data, size);
@@ -161,6 +108,14 @@ static void append(Connection *c, const void *data, size_t size) {
 }
 
 static void append_text(Connection *c, const char *text) { append(c, text, strlen(text)); }
+
+static void append_headers(Connection *c) {
+    for (int i = 0; i < c->side->header_count; i++) {
+        append_text(c, c->side->headers[i]);
+        append_text(c, "\r\n");
+    }
+    append_text(c, "\r\n");
+}
 
 /* A frame of a client is masked; with a mask of zeros, which changes nothing. At most 125 bytes. */
 static void append_frame(Connection *c, int opcode, const char *data, size_t size) {
@@ -199,6 +154,17 @@ static void has_opened(Connection *c) {
     if (c->side != &subscribe || !*c->side->awaited) has_joined(c);
 }
 
+static void ask_for_upgrade(Connection *c) {
+    char request[1024];
+    snprintf(request, sizeof request,
+             "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
+             c->side->path, port_of(c));
+    append_text(c, request);
+    append_headers(c);
+    flush_out(c);
+}
+
 static void has_connected(Connection *c) {
     int error = 0;
     getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &(socklen_t){sizeof error});
@@ -208,22 +174,8 @@ static void has_connected(Connection *c) {
     }
     c->state = HANDSHAKE;
     watch(c, EPOLL_CTL_MOD);
-    if (c->side->kind != WEBSOCKET) {
-        has_opened(c);
-        return;
-    }
-    char request[1024];
-    snprintf(request, sizeof request,
-             "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n",
-             c->side->path, port_of(c));
-    append_text(c, request);
-    for (int i = 0; i < c->side->header_count; i++) {
-        append_text(c, c->side->headers[i]);
-        append_text(c, "\r\n");
-    }
-    append_text(c, "\r\n");
-    flush_out(c);
+    if (c->side->kind == WEBSOCKET) ask_for_upgrade(c);
+    else has_opened(c);
 }
 
 /* Publishing */
@@ -239,14 +191,9 @@ static size_t write_body(char *body, Connection *c, uint64_t stamp) {
     size += pad + 2;
     char *end = body;
     for (const char *p = template; *p; p++) {
-        if (p[0] == '%' && p[1] == 'P') {
-            memcpy(end, payload, (size_t)size);
-            end += size;
-            p++;
-        } else if (p[0] == '%' && p[1] == 'L') {
-            end += sprintf(end, "%d", size);
-            p++;
-        } else *end++ = *p;
+        if (*p != '%') *end++ = *p;
+        else if (*++p == 'P') end = mempcpy(end, payload, (size_t)size);
+        else end += sprintf(end, "%d", size);
     }
     return (size_t)(end - body);
 }
@@ -260,11 +207,7 @@ static void publish_one(Connection *c, uint64_t stamp) {
         snprintf(line, sizeof line, "%s %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Length: %zu\r\n", method, c->side->path,
                  port_of(c), size);
         append_text(c, line);
-        for (int i = 0; i < c->side->header_count; i++) {
-            append_text(c, c->side->headers[i]);
-            append_text(c, "\r\n");
-        }
-        append_text(c, "\r\n");
+        append_headers(c);
     }
     append(c, body, size);
     c->busy = true;
@@ -377,12 +320,9 @@ static void read_some(Connection *c) {
     }
     c->in_used = have - done;
     free(c->in);
-    c->in = NULL;
-    if (c->in_used && c->state != CLOSED) {
-        c->in = malloc(c->in_used);
-        if (!c->in) die("memory");
-        memcpy(c->in, buffer + done, c->in_used);
-    }
+    c->in = c->in_used ? malloc(c->in_used) : NULL;
+    if (c->in) memcpy(c->in, buffer + done, c->in_used);
+    else if (c->in_used) die("memory");
 }
 
 static void handle_events(int wait_ms) {
@@ -392,10 +332,8 @@ static void handle_events(int wait_ms) {
         Connection *c = events[i].data.ptr;
         if (c->state == CLOSED) continue;
         if (c->state == CONNECTING) has_connected(c);
-        else {
-            if (events[i].events & EPOLLOUT) flush_out(c);
-            if (c->state != CLOSED && events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR)) read_some(c);
-        }
+        else if (events[i].events & EPOLLOUT) flush_out(c);
+        else read_some(c);
     }
 }
 
@@ -476,8 +414,8 @@ static void add_header(Side *side, const char *text) {
 static void parse_options(int count, char **values) {
     const struct { const char *name; int *whole; double *real; const char **text; } options[] = {
         {.name = "--subscribers", .whole = &subscribers}, {.name = "--publishers", .whole = &publishers},
-        {.name = "--stalled", .whole = &stalled}, {.name = "--window", .whole = &window}, {.name = "--size", .whole = &payload_size},
-        {.name = "--messages", .whole = &most_messages}, {.name = "--expect", .whole = &expected},
+        {.name = "--stalled", .whole = &stalled}, {.name = "--window", .whole = &window},
+        {.name = "--size", .whole = &payload_size}, {.name = "--messages", .whole = &most_messages}, {.name = "--expect", .whole = &expected},
         {.name = "--seconds", .real = &seconds}, {.name = "--rate", .real = &rate}, {.name = "--idle", .real = &idle},
         {.name = "--hold", .real = &hold}, {.name = "--limit", .real = &limit},
         {.name = "--method", .text = &method}, {.name = "--template", .text = &template}, {.name = "--id-key", .text = &id_key},
