@@ -45,12 +45,9 @@ def configure(host: str, port: int, *, access_log: bool = False) -> uvicorn.Conf
     )
 
 
-def configure_watching(host: str, port: int) -> uvicorn.Config:
-    """An address of its own for /metrics, /livez and /readyz."""
+def _configure_watching() -> uvicorn.Config:
     return uvicorn.Config(
         Health(nothing_else, is_private=True),
-        host=host,
-        port=port,
         http="httptools",
         ws="none",
         lifespan="off",
@@ -61,7 +58,17 @@ def configure_watching(host: str, port: int) -> uvicorn.Config:
 
 
 class WatchingServer(uvicorn.Server):
-    """Serves in the event loop of another server, which gets the signals and says when to end."""
+    """/metrics, /livez and /readyz on an address of their own, which is taken at once: raises OSError when it cannot be.
+
+    Serves in the event loop of another server, which gets the signals and says when to end.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(_configure_watching())
+        self._listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().serve([self._listener])
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -71,15 +78,15 @@ class WatchingServer(uvicorn.Server):
 class DrainingServer(uvicorn.Server):
     """Calls `on_listening` with its address once it listens. A first SIGTERM or SIGINT drains, a second one ends at once.
 
-    `watching` configures what answers beside it, from its start until its drain is over.
+    `watching` answers beside it, from its start until its drain is over.
     """
 
     def __init__(
-        self, config: uvicorn.Config, *, on_listening: Callable[[str], None], watching: uvicorn.Config | None = None
+        self, config: uvicorn.Config, *, on_listening: Callable[[str], None], watching: WatchingServer | None = None
     ) -> None:
         super().__init__(config)
         self._on_listening = on_listening
-        self._watching = WatchingServer(watching) if watching else None
+        self._watching = watching
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self.force_exit = self.should_exit

@@ -79,7 +79,7 @@ class Command(BaseCommand):
                 uvicorn_server.run(server)
 
     def _supervise(self, config: uvicorn.Config, workers: int) -> None:
-        self._watching()  # refuses a wrong value here, once
+        self._watching_address()  # refuses a wrong value here, once
         connection.close_pool()  # type: ignore[attr-defined]  # PostgreSQL's; the checks were this process's only queries
         try:
             reserved = reserve(config.host, config.port)
@@ -93,15 +93,22 @@ class Command(BaseCommand):
         server = Worker(config, on_listening=self._report, watching=self._watching(number))
         uvicorn_server.run(server, [bind_shared(config.host, port)])
 
-    def _watching(self, number: int = 0) -> uvicorn.Config | None:
-        """Worker `number` has an address of its own, so many ports further."""
-        if not conf.METRICS_BIND:
-            return None
+    def _watching_address(self) -> tuple[str, int] | None:
         try:
-            host, port = bind(conf.METRICS_BIND)
+            return bind(conf.METRICS_BIND) if conf.METRICS_BIND else None
         except ArgumentTypeError as error:
             raise CommandError(f"PUBSUB_METRICS_BIND: {error}") from None
-        return uvicorn_server.configure_watching(host, port + number)
+
+    def _watching(self, number: int = 0) -> uvicorn_server.WatchingServer | None:
+        """Worker `number` has an address of its own, so many ports further."""
+        address = self._watching_address()
+        if address is None:
+            return None
+        host, port = address[0], address[1] + number
+        try:
+            return uvicorn_server.WatchingServer(host, port)
+        except (OSError, OverflowError) as error:  # OverflowError: no such port
+            raise CommandError(f"PUBSUB_METRICS_BIND, {host}:{port}: {error}") from None
 
     def _report(self, address: str) -> None:
         self.stdout.write(f"Listening on {address} (process {os.getpid()})")
