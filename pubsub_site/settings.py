@@ -117,7 +117,7 @@ REDIS_HOSTS = env.list("REDIS_HOSTS", default=[REDIS_URL] if REDIS_URL else [])
 if REDIS_HOSTS:
     CHANNEL_LAYERS = {
         "default": {
-            "BACKEND": "channels_redis.core.RedisChannelLayer",
+            "BACKEND": "channels_app.core.notifier.RedisLayer",
             "CONFIG": {"hosts": REDIS_HOSTS, "prefix": env.str("REDIS_PREFIX", default="pubsub")},
         }
     }

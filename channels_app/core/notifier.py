@@ -5,6 +5,7 @@ Hints of a channel go out one at a time; what is announced meanwhile is merged i
 """
 
 import asyncio
+import contextlib
 import logging
 import time
 import uuid
@@ -13,6 +14,8 @@ from typing import Any, Protocol
 
 from asgiref.sync import async_to_sync
 from channels.layers import InMemoryChannelLayer, get_channel_layer
+from channels_redis.core import RedisChannelLayer
+from redis.exceptions import RedisError
 
 from . import metrics
 from .types import Message, StreamAdvanced
@@ -22,6 +25,14 @@ logger = logging.getLogger(__name__)
 PROCESS = uuid.uuid4().hex  # to know our own hints when they come back
 MERGED_BYTES = 256 * 1024
 TELL_SECONDS = 10.0  # between two lines about the same trouble
+
+
+class RedisLayer(RedisChannelLayer):  # type: ignore[misc]  # untyped
+    """The settings' channel layer: channels-redis, without a traceback for every hint that was on its way as Redis went."""
+
+    async def _clean_receive_backup(self, index: int, channel: str) -> None:
+        with contextlib.suppress(RedisError):  # it runs in a task that nobody asks for its result
+            await super()._clean_receive_backup(index, channel)
 
 
 class Receiver(Protocol):
@@ -191,7 +202,7 @@ class Inbox:
                     self._task = asyncio.get_running_loop().create_task(self._receive())
             await get_channel_layer().group_add(_group(channel_id), self._name)
         except Exception as error:  # noqa: BLE001  (as in _send)
-            logger.warning("Hints for channel %d will not arrive: %s: %s", channel_id, type(error).__name__, error)
+            _tell("Hints for some channels will not arrive", error)
 
     async def unwatch(self, channel_id: int) -> None:
         if not self._name:
@@ -199,7 +210,7 @@ class Inbox:
         try:
             await get_channel_layer().group_discard(_group(channel_id), self._name)
         except Exception as error:  # noqa: BLE001  (as in _send; a hint too many is ignored)
-            logger.warning("Still listed for channel %d: %s: %s", channel_id, type(error).__name__, error)
+            _tell("Still listed for some channels", error)
 
     async def close(self) -> None:
         if self._task is not None:

