@@ -5,7 +5,7 @@ import asyncio
 import contextlib
 import json
 import struct
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
@@ -85,6 +85,10 @@ class FrameSink:
     def write(self, frames: bytes, limit: int) -> bool:
         written: bool = self.writer.write(frames, limit)
         return written
+
+    async def send(self, events: Sequence[Event]) -> None:
+        """All of them in one write, once the connection has room."""
+        await self.writer.send(b"".join(map(self.encode, events)))
 
     @classmethod
     def of(cls, scope: Scope, encode: Callable[[Event], bytes]) -> "FrameSink | None":

@@ -26,12 +26,20 @@ class FrameWriter:
 
     def write(self, frames: bytes, limit: int) -> bool:
         """False, and nothing written, when more than `limit` bytes would wait in the transport's buffer."""
-        transport = self._protocol.transport
-        if transport.get_write_buffer_size() + len(frames) > limit:
+        if self._protocol.transport.get_write_buffer_size() + len(frames) > limit:
             return False
+        self._write(frames)
+        return True
+
+    async def send(self, frames: bytes) -> None:
+        """Write them as soon as the transport asks for more: for who reads history, at the connection's pace."""
+        await self._protocol.writable.wait()
+        self._write(frames)
+
+    def _write(self, frames: bytes) -> None:
+        transport = self._protocol.transport
         if not (self._protocol.close_sent or transport.is_closing()):  # its end is on its way to the consumer
             transport.write(frames)
-        return True
 
 
 class PubSubWebSocketProtocol(WebSocketsSansIOProtocol):

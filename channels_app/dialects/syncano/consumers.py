@@ -23,6 +23,7 @@ from channels_app.core.database import in_thread
 from channels_app.core.directory import ChannelInfo
 from channels_app.core.errors import NotFound, PermissionDenied, PubSubError, StoreUnavailable, Throttled
 from channels_app.core.permissions import Action
+from channels_app.core.recovery import Event
 from channels_app.core.subscriber import Access, Subscriber, SubscriberClosed
 from channels_app.core.types import CHANNEL_DELETED, RESTARTING, CloseReason, Front, Gap, Message, Position
 from channels_app.dialects.base import Response
@@ -218,16 +219,23 @@ class ChannelConsumer(AsyncWebsocketConsumer):
                 if announces:
                     await self.send(text_data=_dumps(_hello(channel, poll.room, subscriber)))
                 while True:
-                    for event in await subscriber.next():
-                        if isinstance(event, Message):
-                            await self.send(text_data=poll_json(event).decode())
-                        elif announces:
-                            await self.send(text_data=_gap_text(event))
+                    events = await subscriber.next()
+                    if sink:
+                        await sink.send(events)
+                    else:
+                        await self._send_each(events, announces=announces)
         except SubscriberClosed as closed:
             await self.close(code=closed.reason.code, reason=closed.reason.reason)
         except (PubSubError, DatabaseError) as error:
             known = error if isinstance(error, PubSubError) else StoreUnavailable()
             await refuse_handshake(self.scope, self.send_event, request.refusal(known))
+
+    async def _send_each(self, events: list[Event], *, announces: bool) -> None:
+        for event in events:
+            if isinstance(event, Message):
+                await self.send(text_data=poll_json(event).decode())
+            elif announces:
+                await self.send(text_data=_gap_text(event))
 
     async def send_event(self, event: dict[str, Any]) -> None:
         await self.base_send(event)

@@ -1,5 +1,6 @@
 """Messages as this wire shows them, joined from the JSON texts that are stored: nothing is parsed to be written again."""
 
+import functools
 import time
 from collections.abc import Callable, Collection
 
@@ -14,7 +15,13 @@ DATE_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"  # always six fractional digits: the Pytho
 
 def timestamp(microseconds: int) -> str:
     seconds, fraction = divmod(microseconds, 1_000_000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{fraction:06d}Z"
+    return f"{_to_the_second(seconds)}.{fraction:06d}Z"
+
+
+@functools.lru_cache(maxsize=256)
+def _to_the_second(seconds: int) -> str:
+    """Messages come close together: most share their second with the one before."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 _FIELDS: dict[str, Callable[[Message, ChannelInfo, str], str]] = {
