@@ -4,6 +4,7 @@ Housekeeping (lifespan) → Health → BodyLimit → ExpressLane → LiveRoutes 
 """
 
 import asyncio
+import gc
 
 from channels.routing import URLRouter
 from django.urls import re_path
@@ -39,6 +40,7 @@ class Housekeeping:
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
+        _tune_garbage_collection()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         if self._task is not None:
@@ -46,6 +48,12 @@ class Housekeeping:
         await in_thread(directory.write_last_used)
         await asyncio.to_thread(publishing.close_lanes)
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def _tune_garbage_collection() -> None:
+    """Collections took a quarter of the time at 10,000 publishes a second, and found nothing: requests leave no cycles behind."""
+    gc.freeze()  # what has been imported stays: no collection needs to look at it
+    gc.set_threshold(10_000, 20, 20)
 
 
 class BodyTooLarge(Exception):
