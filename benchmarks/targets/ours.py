@@ -7,7 +7,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..processes import ROOT, free_port, running
@@ -21,7 +21,7 @@ class OurServer(Running):
     urls: tuple[str, ...] = ()
     key: str = ""
     instance: str = ""
-    environment: Mapping[str, str] = None  # type: ignore[assignment]
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def path(self, channel: str, operation: str) -> str:
         return f"/v1.1/instances/{self.instance}/channels/{channel}/{operation}/"
