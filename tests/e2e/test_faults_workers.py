@@ -99,6 +99,12 @@ async def test_workers_do_not_outlive_their_supervisor(server: Server):
     assert not alive
 
 
+def test_an_address_that_another_server_has_is_refused(server: Server, deployment: Deployment):
+    refused = deployment.manage("serve", "--workers", "2", "--bind", f"127.0.0.1:{server.port}")
+    assert refused.returncode == 1
+    assert "Address already in use" in refused.stderr
+
+
 def test_several_workers_need_postgresql_and_redis(deployment: Deployment):
     refused = deployment.manage("serve", "--workers", "2", DATABASE_URL="", REDIS_URL="")
     assert refused.returncode == 1

@@ -71,6 +71,7 @@ class Command(BaseCommand):
             os.environ[PROCESSES_VARIABLE] = str(workers)
         self.check(databases=["default"])
         require_migrated()
+        connection.close()  # these were this thread's only queries
         if workers > 1:
             self._supervise(config, workers)
         else:
@@ -80,7 +81,7 @@ class Command(BaseCommand):
 
     def _supervise(self, config: uvicorn.Config, workers: int) -> None:
         self._watching_address()  # refuses a wrong value here, once
-        connection.close_pool()  # type: ignore[attr-defined]  # PostgreSQL's; the checks were this process's only queries
+        connection.close_pool()  # type: ignore[attr-defined]  # PostgreSQL's
         try:
             reserved = reserve(config.host, config.port)
         except OSError as error:
