@@ -15,9 +15,11 @@ class Postgres:
         self._server = pgserver.get_server(folder)
         self.url = self._server.get_uri()
 
-    def restart(self) -> None:
-        """As after a crash: nobody's transaction is waited for."""
-        pgserver.pg_ctl(["restart", "-w", "-m", "immediate"], pgdata=self._server.pgdata, user=self._server.system_user)
+    def restart(self, away: float) -> None:
+        """As after a crash: nobody's transaction is waited for. `away`: seconds until it comes back."""
+        pgserver.pg_ctl(["stop", "-w", "-m", "immediate"], pgdata=self._server.pgdata, user=self._server.system_user)
+        time.sleep(away)
+        self._server.ensure_postgres_running()
 
     def stop_answering(self, seconds: float) -> None:
         processes = self._processes()
