@@ -7,6 +7,7 @@
 import asyncio
 import itertools
 import json
+import logging
 import random
 import time
 from collections import Counter
@@ -19,6 +20,8 @@ import websockets.asyncio.client
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from .deployment import Server, whole_history
+
+logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each request would bury what a failed test has to say
 
 PATIENCE = 60.0  # seconds for everybody to have everything
 
