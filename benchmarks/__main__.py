@@ -28,15 +28,13 @@ def main() -> int:
     print(f"{_machine()}. {arguments.rounds} rounds, {options.seconds:g} seconds a figure, all on loopback.")
     for name, reason in _absent(tasks).items():
         print(f"Left out: {name}, {reason}.")
-    figures: list[Figure] = []
+    figures: list[Figure] = report.load(arguments.add_to) if arguments.add_to else []
+    RESULTS.mkdir(parents=True, exist_ok=True)
     for turn in range(arguments.rounds):
         for task in tasks:
             figures += _run(task, options, f"round {turn + 1} of {arguments.rounds}")
-    if arguments.add_to and arguments.add_to.exists():
-        figures = report.load(arguments.add_to) + figures
+            report.save(figures, RESULTS / "figures.json")  # each time: a run that is broken off has measured something
     print(report.table(figures))
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    report.save(figures, RESULTS / "figures.json")
     chart.write(figures, arguments.chart)
     print(f"\nEvery single figure: {RESULTS / 'figures.json'}   Chart: {arguments.chart}")
     return 1 if any(figure.faults for figure in figures if figure.who == OURS.name) else 0

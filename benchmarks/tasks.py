@@ -70,6 +70,20 @@ def _figure(target: Target, load: Load, measure: str, unit: str, value: float, *
     return Figure(measure, unit, target.name, value, generator_cpu=load.generator_cpu, faults=load.faults, **more)  # type: ignore[arg-type]
 
 
+def _drive(
+    server: Running, *, subscribers: int = 0, publishers: int = 0, look: Callable[[str], None] | None = None, **more: float
+) -> Load:
+    """Run the load generator against the server; `more` are options of its own."""
+    arguments: list[str | float] = []
+    if subscribers:
+        arguments += [*server.subscribe, "--subscribers", subscribers]
+    if publishers:
+        arguments += [*server.publish, "--publishers", publishers]
+    for name, value in more.items():
+        arguments += [f"--{name}", value]
+    return generator.run(arguments, look or (lambda event: None))
+
+
 # Fan-out and latency
 
 
@@ -79,11 +93,8 @@ def fan_out(target: Target, options: Options) -> Iterator[Figure]:
             if subscribers > target.most_subscribers:
                 continue
             for window in (16, 1):
-                load = generator.run(
-                    [
-                        *[*server.subscribe, "--subscribers", subscribers, *server.publish, "--publishers", window],
-                        *["--window", window, "--seconds", options.seconds, "--idle", 10],
-                    ]
+                load = _drive(
+                    server, subscribers=subscribers, publishers=window, window=window, seconds=options.seconds, idle=10
                 )
                 measure = f"fan-out to {subscribers:,}, {window} in flight"
                 yield _figure(target, load, measure, "deliveries/s", load.deliveries_per_second)
@@ -91,12 +102,8 @@ def fan_out(target: Target, options: Options) -> Iterator[Figure]:
 
 def latency(target: Target, options: Options) -> Iterator[Figure]:
     with _started(target) as server:
-        load = generator.run(
-            [
-                *[*server.subscribe, "--subscribers", 1_000, *server.publish, "--publishers", 16],
-                *["--rate", target.rate, "--seconds", max(options.seconds, 5)],
-            ]
-        )
+        seconds = max(options.seconds, 5)
+        load = _drive(server, subscribers=1_000, publishers=16, rate=target.rate, seconds=seconds)
         note = "" if target.rate == 20 else f"at {target.rate:g} messages/s"
         for name, value in (("p50", load.latency_p50_ms), ("p99", load.latency_p99_ms)):
             measure = f"latency {name}, 20 messages/s to 1,000"
@@ -109,19 +116,14 @@ def latency(target: Target, options: Options) -> Iterator[Figure]:
 def publish(target: Target, options: Options) -> Iterator[Figure]:
     with _started(target) as server:
         for connections in (32, 128):
-            load = generator.run([*server.publish, "--publishers", connections, "--seconds", options.seconds])
+            load = _drive(server, publishers=connections, seconds=options.seconds)
             measure = f"publish over HTTP, {connections} connections"
             yield _figure(target, load, measure, "messages/s", load.answers_per_second)
 
 
 def funnel(target: Target, options: Options) -> Iterator[Figure]:
     with _started(target) as server:
-        load = generator.run(
-            [
-                *[*server.subscribe, "--subscribers", 1, *server.publish, "--publishers", PUBLISHERS],
-                *["--seconds", options.seconds],
-            ]
-        )
+        load = _drive(server, subscribers=1, publishers=PUBLISHERS, seconds=options.seconds)
         yield _figure(target, load, f"{PUBLISHERS} publishers to one subscriber", "messages/s", load.deliveries_per_second)
 
 
@@ -131,8 +133,8 @@ def funnel(target: Target, options: Options) -> Iterator[Figure]:
 def replay(target: Target, options: Options) -> Iterator[Figure]:
     count = 10_000
     with _folder() as folder, _start_with_history(target, folder) as server:
-        kept = generator.run([*server.publish, "--publishers", PUBLISHERS, "--messages", count, "--seconds", 60])
-        load = generator.run([*server.subscribe, "--subscribers", 1, "--expect", count])
+        kept = _drive(server, publishers=PUBLISHERS, messages=count, seconds=60)
+        load = _drive(server, subscribers=1, expect=count)
         faults = {**kept.faults, **load.faults}
         cpu = load.generator_cpu
         value = load.delivering_s * 1_000
@@ -164,7 +166,8 @@ def depth(target: Target, options: Options) -> Iterator[Figure]:
             for channel, size in sizes.items():
                 yield from _history_page(target, server, channel, size)
             for channel, size in (("few", 1_000), ("full", full)):
-                load = generator.run([*server.publishing(channel), "--publishers", PUBLISHERS, "--seconds", options.seconds])
+                server.publish = server.publishing(channel)
+                load = _drive(server, publishers=PUBLISHERS, seconds=options.seconds)
                 measure = f"publish into a channel of {size:,}"
                 yield _figure(target, load, measure, "messages/s", load.answers_per_second)
 
@@ -188,7 +191,7 @@ def fill(environment: Mapping[str, str], instance: str, channels: Mapping[str, i
 def idle(target: Target, options: Options) -> Iterator[Figure]:
     sockets = min(1_000 if options.quick else 10_000, target.most_subscribers)
     with _started(target) as server:
-        generator.run([*server.subscribe, "--subscribers", 50, *server.publish, "--publishers", 1, "--messages", 5])
+        _drive(server, subscribers=50, publishers=1, messages=5)  # what is made once is not the sockets'
         before, held = memory(server.pids), 0
 
         def look(event: str) -> None:
@@ -196,13 +199,7 @@ def idle(target: Target, options: Options) -> Iterator[Figure]:
             if event == "ready":
                 held = memory(server.pids)
 
-        load = generator.run(
-            [
-                *[*server.subscribe, "--subscribers", sockets, *server.publish, "--publishers", 1, "--messages", 1],
-                *["--hold", 2, "--idle", 10],
-            ],
-            look,
-        )
+        load = _drive(server, subscribers=sockets, publishers=1, messages=1, hold=2, idle=10, look=look)
         note = "" if sockets == 10_000 else f"with {sockets:,} sockets"
         size = (held - before) / sockets / 1024
         yield _figure(target, load, "memory of an idle WebSocket", "KiB", size, higher_is_better=False, note=note)
@@ -234,14 +231,8 @@ def _publish_much(server: Running, stalled: int) -> tuple[Load, int]:
         else:
             peak.stop()
 
-    load = generator.run(
-        [
-            *[*server.subscribe, "--subscribers", 50 + stalled, "--stalled", stalled],
-            *[*server.publish, "--publishers", 4, "--window", 8, "--size", 50_000, "--messages", 1_000],
-            *["--seconds", 60, "--idle", 10],
-        ],
-        look,
-    )
+    much = {"size": 50_000, "messages": 1_000, "window": 8, "seconds": 60, "idle": 10}
+    load = _drive(server, subscribers=50 + stalled, stalled=stalled, publishers=4, look=look, **much)
     return load, peak.highest - start
 
 
@@ -256,14 +247,9 @@ def processes(target: Target, options: Options) -> Iterator[Figure]:
             postgres_and_redis(folder) as environment,
             OURS.serve(folder, {**environment, "PUBSUB_PROCESSES": str(count)}, processes=count, pinned=False) as server,
         ):
-            load = generator.run([*server.publish, "--publishers", PUBLISHERS, "--seconds", options.seconds])
+            load = _drive(server, publishers=PUBLISHERS, seconds=options.seconds)
             yield _figure(target, load, f"PostgreSQL and Redis, {name}: publish", "messages/s", load.answers_per_second)
-            load = generator.run(
-                [
-                    *[*server.subscribe, "--subscribers", 1_000, *server.publish, "--publishers", 16],
-                    *["--window", 16, "--seconds", options.seconds, "--idle", 10],
-                ]
-            )
+            load = _drive(server, subscribers=1_000, publishers=16, window=16, seconds=options.seconds, idle=10)
             measure = f"PostgreSQL and Redis, {name}: fan-out to 1,000"
             yield _figure(target, load, measure, "deliveries/s", load.deliveries_per_second)
 
