@@ -37,8 +37,8 @@ text { font: 13px system-ui, sans-serif; fill: #24292f }
 
 def write(figures: Sequence[Figure], path: Path) -> None:
     found = rows(figures)
-    parts: list[str] = []
-    y = 0
+    parts = ['<text x="0" y="16" class="quiet">Lengths are logarithmic: the figures are beside them.</text>']
+    y = 22
     for measure in SHOWN:
         if measure in found:
             parts += _panel(measure, found[measure], y)
