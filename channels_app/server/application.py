@@ -51,8 +51,9 @@ class Housekeeping:
 
 
 def _tune_garbage_collection() -> None:
-    """Requests leave no cycles behind; but those that wait for a commit look like garbage to be sought, thousands a second.
-    With 128 publishes in flight that took a quarter of the time.
+    """Look for cycles more rarely: publishes that wait for a commit set off a collection every few hundred of them.
+
+    Measured with 128 publishes in flight: 1.3 times as many a second as with Python's own thresholds.
     """
     gc.freeze()  # what has been imported stays: no collection needs to look at it
     gc.set_threshold(10_000, 20, 20)
