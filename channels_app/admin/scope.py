@@ -7,10 +7,10 @@ choice, no filter, and its pages answer as those of something that never existed
 from typing import Any
 
 from django import forms
-from django.contrib import admin
-from django.db import models
+from django.contrib import admin, messages
+from django.db import IntegrityError, models
 from django.db.models import ForeignKey, Model, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from channels_app.models import ApiKey, Channel, Group, Instance, InstanceUser
 
@@ -38,6 +38,9 @@ def count_contents(path: str, objs: Any) -> dict[str, int]:
     return {
         str(model._meta.verbose_name_plural): model.objects.filter(**{f"{path}__in": objs}).count() for model in IN_AN_INSTANCE
     }
+
+
+LOST_RACE = "Somebody else changed the same at this very moment. Nothing of yours was saved: look, and try again."
 
 
 class ScopedChoices:
@@ -106,6 +109,13 @@ class ScopedAdmin(ScopedChoices, ObjectTools):
             for name in self.fixed_fields:
                 form.base_fields[name].disabled = True
         return form
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            return super().changeform_view(request, *args, **kwargs)
+        except IntegrityError:  # the form was right when it was checked: somebody else was a moment faster
+            self.message_user(request, LOST_RACE, messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
 
     def make(self, request: HttpRequest, values: dict[str, Any]) -> Model:
         return self.model._default_manager.create(**values)

@@ -1,5 +1,7 @@
 """What the admin makes, renames and deletes, it does through `core.tenancy`."""
 
+from typing import Any
+
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
@@ -98,6 +100,21 @@ def test_deleting_an_administrator_takes_their_instances_and_logs_away(superuser
 def channel_form(tenant: Tenant, name: str, **more: object) -> dict[str, object]:
     rights = {"type": "default", "group_permissions": "none", "other_permissions": "none"}
     return {"instance": tenant.instance.pk, "name": name, **rights, **more}
+
+
+def test_who_loses_a_race_for_a_name_is_told_and_nothing_is_half_made(
+    owner: Client, rivia: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = tenancy.create_channel
+
+    def create_twice(instance: Instance, **fields: Any) -> Channel:
+        create(instance, **fields)  # the other administrator's, after our form was checked
+        return create(instance, **fields)
+
+    monkeypatch.setattr(tenancy, "create_channel", create_twice)
+    response = owner.post(f"{BASE}/channel/add/", channel_form(rivia, "witchers"), follow=True)
+    assert (response.status_code, "try again" in response.content.decode()) == (200, True)
+    assert not Channel.objects.filter(name="witchers").exists()
 
 
 def test_a_new_channel_can_be_published_to(owner: Client, rivia: Tenant) -> None:
