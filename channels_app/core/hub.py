@@ -131,10 +131,6 @@ class Hub:
             self._emptied.set()
         self._dispatcher(subscriber.channel_id, subscriber.room).detach(subscriber)
 
-    @property
-    def subscribers(self) -> frozenset[Subscriber]:
-        return frozenset(self._subscribers)
-
     def _dispatcher(self, channel_id: int, room: str | None) -> Dispatcher:
         rooms = self._dispatchers.setdefault(channel_id, {})
         if room not in rooms:

@@ -345,6 +345,16 @@ def test_a_deleted_channel_closes_its_sockets(lobby):
         assert closed_with(socket) == 4004
 
 
+HUGE = "9" * 5_000  # more digits than Python reads as a number
+
+
+def test_a_socket_with_an_absurd_last_id_waits_for_what_comes(lobby):
+    lobby.publish()
+    with lobby.websocket(f"last_id={HUGE}") as socket:
+        lobby.publish()
+        assert ids(socket, 1) == [2]
+
+
 # Server-Sent Events
 
 
@@ -391,6 +401,13 @@ def test_an_event_stream_resumes_after_the_last_event_id(lobby):
         assert events.lines("id: ", 2) == ["3", "4"]
         lobby.publish()
         assert events.lines("id: ", 1) == ["5"]
+
+
+def test_an_event_stream_with_an_absurd_last_event_id_waits_for_what_comes(lobby):
+    lobby.publish()
+    with Events(lobby, params={"transport": "sse"}, headers={"Last-Event-ID": HUGE}) as events:
+        lobby.publish()
+        assert events.lines("id: ", 1) == ["2"]
 
 
 def test_a_silent_event_stream_is_kept_alive_by_comments(lobby):

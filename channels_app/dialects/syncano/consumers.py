@@ -45,7 +45,7 @@ from .access import admit
 from .auth import credentials
 from .encoding import poll_json
 from .errors import render
-from .parsing import PollRequest, parse_poll
+from .parsing import PollRequest, integer, parse_poll
 
 EVENT_STREAM = "text/event-stream"
 LONG_POLL, SSE, WEBSOCKET = (Front("syncano", transport) for transport in ("poll", "sse", "websocket"))
@@ -139,7 +139,8 @@ class PollConsumer(StreamingConsumer):
         await send_response(self.send, response)
 
     async def _stream(self, request: Request, channel: ChannelInfo, poll: PollRequest) -> None:
-        after = _position(request, request.headers.get("last-event-id", ""), poll.last_id)
+        last_event_id = integer(request.headers.get("last-event-id", ""))
+        after = _position(request, poll.last_id if last_event_id is None else last_event_id)
         async with request.subscribe(SSE, channel, poll.room, after) as subscriber:
             headers = {"Content-Type": EVENT_STREAM, "Cache-Control": "no-cache", "X-Accel-Buffering": "no", **request.cors()}
             await self.send({"type": "http.response.start", "status": 200, "headers": header_list(headers)})
@@ -168,7 +169,7 @@ class PollConsumer(StreamingConsumer):
 
 async def _long_poll(request: Request, channel: ChannelInfo, poll: PollRequest) -> Response:
     """One message: the oldest after last_id at once, or the first to come; 204 when none comes (D15)."""
-    async with request.subscribe(LONG_POLL, channel, poll.room, _position(request, "", poll.last_id)) as subscriber:
+    async with request.subscribe(LONG_POLL, channel, poll.room, _position(request, poll.last_id)) as subscriber:
         waited = not subscriber.has_events
         headers = {"Content-Type": "application/json; charset=utf-8", **request.cors()}
         try:
@@ -211,7 +212,7 @@ class ChannelConsumer(AsyncWebsocketConsumer):
 
     async def _pump(self, request: Request, channel: ChannelInfo, poll: PollRequest) -> None:
         announces = request.query.get("hello") in ("1", "true")
-        after = _position(request, request.query.get("last_id", ""), poll.last_id)
+        after = _position(request, poll.last_id)
         try:
             sink = FrameSink.of(self.scope, _announcing_frame if announces else _frame)
             async with request.subscribe(WEBSOCKET, channel, poll.room, after, sink) as subscriber:
@@ -250,10 +251,8 @@ class ChannelConsumer(AsyncWebsocketConsumer):
                 await self._pumping
 
 
-def _position(request: Request, text: str, last_id: int | None) -> Position | None:
+def _position(request: Request, last_id: int | None) -> Position | None:
     """Where the client wants to go on. A negative last_id waits, as none does (§10); `epoch` makes a resume exact."""
-    if text.isascii() and text.isdigit():
-        last_id = int(text)
     if last_id is None or last_id < 0:
         return None
     return Position(last_id, request.query.get("epoch", ""))

@@ -13,10 +13,8 @@ from django.conf import settings
 from channels_app.core import directory, publishing, throttling
 from channels_app.core.credentials import Credentials
 from channels_app.core.database import in_thread
-from channels_app.core.directory import ChannelInfo, InstanceInfo
 from channels_app.core.errors import PubSubError, StoreUnavailable
 from channels_app.core.permissions import authorize_publish
-from channels_app.core.principals import Principal
 from channels_app.core.types import Draft, Front
 from channels_app.dialects.base import Response
 from channels_app.dialects.live import Scope, header_list, headers_of, json_response, query_of
@@ -33,8 +31,6 @@ JSON_TYPES = frozenset(
 JSON_HEADERS = {"Content-Type": "application/json; charset=utf-8", "Vary": "origin"}
 
 FRONT = Front("syncano", "express")
-
-Found = tuple[InstanceInfo, Principal, ChannelInfo]
 
 
 class PublishRoute:
