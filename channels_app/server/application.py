@@ -1,33 +1,35 @@
 """The ASGI application: what every request passes on its way to a dialect or to Django.
 
 Housekeeping (lifespan) → Health → BodyLimit → ExpressLane → LiveRoutes (consumers) → Django
+
+A WebSocket goes from Housekeeping to LiveRoutes: what is between them concerns HTTP, and would be held as long as it is open.
 """
 
 import asyncio
 import gc
 
-from channels.routing import URLRouter
-from django.urls import re_path
-
 from channels_app.core import directory, publishing, retention
 from channels_app.core.database import in_thread
-from channels_app.dialects.base import Dialect, dialect_of_path, dialects
-from channels_app.dialects.live import json_response, refuse_handshake, send_response
+from channels_app.dialects.base import Dialect, dialect_of_path
+from channels_app.dialects.live import send_response
 
 from .asgi import Application, Event, Receive, Scope, Send
 from .express import ExpressLane
 from .health import Health
+from .live_routes import LiveRoutes
 
 
 def build(django: Application) -> Application:
-    return Housekeeping(Health(BodyLimit(ExpressLane(LiveRoutes(django)))))
+    live = LiveRoutes(django)
+    return Housekeeping(Health(BodyLimit(ExpressLane(live))), websockets=live)
 
 
 class Housekeeping:
     """Runs retention beside the application, from the first thing the server asks of it (Daphne knows no lifespan)."""
 
-    def __init__(self, application: Application) -> None:
+    def __init__(self, application: Application, *, websockets: Application) -> None:
         self._application = application
+        self._websockets = websockets
         self._task: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -35,6 +37,8 @@ class Housekeeping:
             self._task = asyncio.get_running_loop().create_task(retention.run_forever())
         if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
+        elif scope["type"] == "websocket":
+            await self._websockets(scope, receive, send)
         else:
             await self._application(scope, receive, send)
 
@@ -102,25 +106,3 @@ def _counting(receive: Receive, limit: int) -> Receive:
 async def _refuse(dialect: Dialect, scope: Scope, send: Send, limit: int) -> None:
     response = dialect.too_large(scope, limit)
     await send_response(send, response)
-
-
-class LiveRoutes:
-    """The dialects' consumers, by path; a request there that is no GET, and everything else, is Django's."""
-
-    def __init__(self, django: Application) -> None:
-        self._django = django
-        routes = [route for dialect in dialects() for route in dialect.routes()]
-        self._router = URLRouter([*routes, re_path(r"", self._elsewhere)])  # type: ignore[arg-type]  # ASGI
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD"):
-            await self._django(scope, receive, send)
-        else:
-            await self._router(scope, receive, send)
-
-    async def _elsewhere(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            await self._django(scope, receive, send)
-        else:
-            await receive()
-            await refuse_handshake(scope, send, json_response(404, {"detail": "Not found."}))

@@ -16,8 +16,9 @@ from channels_app.core import publishing, tenancy
 from channels_app.core.errors import StoreFull, StoreUnavailable
 from channels_app.dialects.syncano import express
 from channels_app.models import Instance
-from channels_app.server.application import BodyLimit, LiveRoutes
+from channels_app.server.application import BodyLimit
 from channels_app.server.express import ExpressLane
+from channels_app.server.live_routes import LiveRoutes
 
 MATTER = ("content-type", "retry-after", "access-control-allow-origin", "access-control-expose-headers", "vary")
 # What two publishes of the same cannot have in common.
