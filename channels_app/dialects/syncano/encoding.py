@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection
 
 from channels_app.core.directory import ChannelInfo
 from channels_app.core.types import Message, Receipt
+from channels_app.dialects.strict_json import compact
 
 from . import links
-from .parsing import compact
 
 DATE_FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"  # always six fractional digits: the Python SDK fails on a date without
 

@@ -1,6 +1,5 @@
 """What clients send, turned into what the core takes. Pure functions: every front of the dialect stands on them."""
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,6 +8,8 @@ from typing import Any
 from channels_app.core.directory import ChannelInfo
 from channels_app.core.errors import Invalid
 from channels_app.core.types import ALL_ROOMS
+from channels_app.dialects import strict_json
+from channels_app.dialects.strict_json import compact
 
 from .errors import ParseError, RoomRequired
 
@@ -36,33 +37,12 @@ class HistoryRequest:
 # JSON
 
 
-def _finite(text: str) -> float:
-    number = float(text)
-    if number - number != 0:  # infinite
-        raise ValueError(f"Out of range float: {text[:32]}")
-    return number
-
-
-def _refuse_constant(text: str) -> Any:
-    raise ValueError(f"Invalid value: {text}")
-
-
-# Made once: json.loads and json.dumps would make one for each call.
-_decoder = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse_constant)
-compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
-
 def parse_json(body: bytes) -> Any:
     """The value that the bytes hold. Raises ParseError for whatever could not be given back to readers as JSON in UTF-8."""
     try:
-        value = _decoder.decode(body.decode("utf-8"))
-        if b"\\ud" in body or b"\\uD" in body:
-            compact(value).encode("utf-8")  # half of a surrogate pair is no character
-    except RecursionError:
-        raise ParseError("Too deeply nested") from None
-    except ValueError as error:  # no JSON, no UTF-8, no finite number, more digits than Python reads
+        return strict_json.parse(body)
+    except ValueError as error:
         raise ParseError(str(error)) from None
-    return value
 
 
 def integer(text: str) -> int | None:
@@ -124,7 +104,7 @@ def _payload(value: object) -> str:
         raise ValueError("Payload passed in invalid format.")
     try:
         return compact(value)
-    except RecursionError:
+    except ValueError:
         raise ValueError("Not a valid JSON string.") from None
 
 

@@ -10,11 +10,12 @@ from channels_app.core.directory import ChannelInfo
 from channels_app.core.errors import NotFound
 from channels_app.core.permissions import Action
 from channels_app.core.types import Draft, Front, Message
+from channels_app.dialects.strict_json import compact
 
 from ..access import admit
 from ..encoding import MESSAGE_FIELDS, message_json, receipt_json
 from ..pagination import PageRequest, Read, chosen
-from ..parsing import MAX_ID, HistoryRequest, compact, integer, parse_history, parse_idempotency_key, parse_publish
+from ..parsing import MAX_ID, HistoryRequest, integer, parse_history, parse_idempotency_key, parse_publish
 from ..schema import ERRORS, PAGE_PARAMETERS
 from ..serializers.channels import LiveMessage, MessagePage, PublishBody, PublishedMessage
 from .base import SyncanoViewSet
