@@ -1,0 +1,115 @@
+"""Access Tokens: what an app's backend signs with an API key's secret for its clients (wire/twilio.md §8).
+
+JWT, HS256, `cty: twilio-fpa;v=1`; `iss` names the key and `sub` its account; the grants name the identity and the service.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jwt
+
+ALGORITHM = "HS256"
+CONTENT_TYPE = "twilio-fpa;v=1"
+CLOCK_SKEW = 10  # seconds that the backend's clock may be ahead of ours
+MAX_TOKEN = 16 * 1024  # characters
+MAX_IDENTITY = 256  # characters, as Twilio has it
+
+INVALID, INVALID_HEADER, INVALID_ISSUER, EXPIRED, TOO_EARLY, INVALID_GRANTS, INVALID_SIGNATURE = range(20101, 20108)
+_MESSAGES = {
+    INVALID: "Invalid Access Token",
+    INVALID_HEADER: "Invalid Access Token header",
+    INVALID_ISSUER: "Invalid Access Token issuer/subject",
+    EXPIRED: "Access Token expired or expiration date invalid",
+    TOO_EARLY: "Access Token not yet valid",
+    INVALID_GRANTS: "Invalid Access Token grants",
+    INVALID_SIGNATURE: "Invalid Access Token signature",
+}
+
+
+class TokenError(Exception):
+    """`code` is Twilio's; the status is always 401."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+        self.message = _MESSAGES[code]
+        super().__init__(self.message)
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """What a look-up of `iss` gives: the key's secret, and the SID of the account that it belongs to."""
+
+    secret: str
+    account_sid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a good token says. `expires_at` is in seconds since 1970."""
+
+    key_sid: str
+    account_sid: str
+    service: str  # SID or name
+    identity: str
+    expires_at: int
+
+
+def verify(token: object, find_key: Callable[[str], SigningKey | None]) -> Grant:
+    """Raises TokenError. `find_key` is asked once, for a key of any name, before anything of the token is believed."""
+    if not isinstance(token, str) or not token or len(token) > MAX_TOKEN or not token.isascii():
+        raise TokenError(INVALID)
+    key_sid = _issuer(token)
+    key = find_key(key_sid)
+    if key is None:
+        raise TokenError(INVALID_ISSUER)
+    claims = _claims(token, key.secret)
+    if claims.get("sub") != key.account_sid:
+        raise TokenError(INVALID_ISSUER)
+    service, identity = _grants(claims.get("grants"))
+    return Grant(key_sid, key.account_sid, service, identity, int(claims["exp"]))
+
+
+def _issuer(token: str) -> str:
+    """The key that the token says it is signed with."""
+    try:
+        header = jwt.get_unverified_header(token)
+        issuer = jwt.decode(token, options={"verify_signature": False}).get("iss")
+    except (jwt.InvalidTokenError, ValueError, RecursionError):
+        raise TokenError(INVALID) from None
+    if header.get("alg") != ALGORITHM or header.get("cty") != CONTENT_TYPE:
+        raise TokenError(INVALID_HEADER)
+    if not isinstance(issuer, str):
+        raise TokenError(INVALID_ISSUER)
+    return issuer
+
+
+def _claims(token: str, secret: str) -> dict[str, Any]:
+    try:
+        claims: dict[str, Any] = jwt.decode(
+            token, secret, algorithms=[ALGORITHM], leeway=CLOCK_SKEW, options={"require": ["exp"], "verify_aud": False}
+        )
+    except jwt.InvalidSignatureError:
+        raise TokenError(INVALID_SIGNATURE) from None
+    except (jwt.ExpiredSignatureError, jwt.MissingRequiredClaimError):
+        raise TokenError(EXPIRED) from None
+    except jwt.ImmatureSignatureError:
+        raise TokenError(TOO_EARLY) from None
+    except (jwt.InvalidTokenError, OverflowError):
+        raise TokenError(INVALID) from None
+    if int(claims["exp"]) <= time.time():  # the leeway is for clocks that are ahead, not for tokens that are over
+        raise TokenError(EXPIRED)
+    return claims
+
+
+def _grants(grants: Any) -> tuple[str, str]:
+    """The service and the identity."""
+    sync = grants.get("data_sync") if isinstance(grants, dict) else None
+    service = sync.get("service_sid") if isinstance(sync, dict) else None
+    identity = grants.get("identity") if isinstance(grants, dict) else None
+    if not (isinstance(service, str) and service and isinstance(identity, str) and 0 < len(identity) <= MAX_IDENTITY):
+        raise TokenError(INVALID_GRANTS)
+    if "\x00" in service + identity:
+        raise TokenError(INVALID_GRANTS)
+    return service, identity
