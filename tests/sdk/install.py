@@ -1,6 +1,6 @@
 """Puts the vendors' SDKs, unmodified, under build/sdk/; does nothing when they are there. Standard library only.
 
-The JavaScript one needs node and npm: without them it is left out, and its tests say that they do not apply.
+The JavaScript ones need node and npm: without them they are left out, and their tests say that they do not apply.
 """
 
 import shutil
@@ -12,7 +12,6 @@ HERE = Path(__file__).resolve().parent
 FOLDER = HERE.parents[1] / "build" / "sdk"
 PYTHON_FOLDER = FOLDER / "python"
 JS_FOLDER = FOLDER / "js"
-JS_PACKAGE = "syncano@1.0.30"  # the newest of 1.x; 2.x speaks another dialect
 
 
 def install_python() -> None:
@@ -27,17 +26,20 @@ def install_python() -> None:
 
 
 def install_js() -> None:
+    wanted = (HERE / "package.json").read_text()
     stamp = JS_FOLDER / "installed.txt"
-    if stamp.exists() and stamp.read_text() == JS_PACKAGE:
+    if stamp.exists() and stamp.read_text() == wanted:
         return
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
-        print("The JavaScript SDK is left out: node and npm are not installed.")
+        print("The JavaScript SDKs are left out: node and npm are not installed.")
         return
-    JS_FOLDER.mkdir(parents=True, exist_ok=True)
-    quiet = ["--no-audit", "--no-fund", "--no-save", "--loglevel=error"]
-    subprocess.run([npm, "install", "--prefix", str(JS_FOLDER), *quiet, JS_PACKAGE], check=True)
-    stamp.write_text(JS_PACKAGE)
+    shutil.rmtree(JS_FOLDER, ignore_errors=True)
+    JS_FOLDER.mkdir(parents=True)
+    shutil.copy(HERE / "package.json", JS_FOLDER)
+    quiet = ["--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"]
+    subprocess.run([npm, "install", "--prefix", str(JS_FOLDER), *quiet], check=True)
+    stamp.write_text(wanted)
 
 
 if __name__ == "__main__":
