@@ -12,12 +12,13 @@ Functions here run in the caller's thread and join the caller's transaction. SQL
 the ORM's objects cost more than the database does.
 """
 
+import collections
 import hashlib
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import Error, connection, transaction
 
@@ -35,18 +36,26 @@ ROOM_HEAD = RoomHead._meta.db_table
 IDEMPOTENCY_KEY = IdempotencyKey._meta.db_table
 
 COLUMNS = "channel_id, id, previous_id, room, created_at, action, author, metadata, payload"
-INSERT_MESSAGE = f"INSERT INTO {MESSAGE} ({COLUMNS}) VALUES "
-MESSAGE_ROW = "(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
-UPSERT_ROOM_HEAD = (
-    f"INSERT INTO {ROOM_HEAD} (channel_id, room, last_id) VALUES (%s, %s, %s)"
+INSERT_MESSAGES = f"INSERT INTO {MESSAGE} ({COLUMNS}) VALUES {{rows}}"
+UPSERT_ROOM_HEADS = (
+    f"INSERT INTO {ROOM_HEAD} (channel_id, room, last_id) VALUES {{rows}}"
     " ON CONFLICT (channel_id, room) DO UPDATE SET last_id = excluded.last_id"
 )
-UPSERT_IDEMPOTENCY_KEY = (
-    f"INSERT INTO {IDEMPOTENCY_KEY} (channel_id, digest, content, message_id, previous_id, created_at)"
-    " VALUES (%s, %s, %s, %s, %s, %s)"
+UPSERT_IDEMPOTENCY_KEYS = (
+    f"INSERT INTO {IDEMPOTENCY_KEY} (channel_id, digest, content, message_id, previous_id, created_at) VALUES {{rows}}"
     " ON CONFLICT (channel_id, digest) DO UPDATE SET content = excluded.content, message_id = excluded.message_id,"
     " previous_id = excluded.previous_id, created_at = excluded.created_at"
 )
+# An UPDATE by itself locks rows in whatever order it meets them: so it gets them from a query that has locked them in order.
+RAISE_COUNTERS = (
+    "WITH grown (of_channel, by_count) AS ("
+    f"SELECT counter.channel_id, added.column2 FROM {COUNTER} AS counter"
+    " JOIN (VALUES {rows}) AS added ON added.column1 = counter.channel_id ORDER BY counter.channel_id {lock})"
+    f" UPDATE {COUNTER} SET last_id = last_id + by_count FROM grown WHERE channel_id = of_channel"
+    " RETURNING channel_id, last_id, epoch"
+)
+
+T = TypeVar("T")
 
 # A hint carries the messages themselves up to this size; past it, readers find them in the log.
 INLINE_BYTES = 64 * 1024
@@ -65,6 +74,8 @@ class Entry:
 
 
 Outcome = Receipt | PubSubError
+Key = tuple[int, str]  # channel, digest of an idempotency key and its author
+Known = tuple[str, int, int, int]  # what a key was used for: digest of the content, message id, previous id, time
 
 
 def now_us() -> int:
@@ -79,144 +90,150 @@ def append(entries: Sequence[Entry]) -> list[Outcome]:
 
     Joins the caller's transaction; readers are told when that commits. An entry's own error (no such channel, an
     idempotency key used for something else) does not fail its neighbours. Database errors are raised: nothing is stored.
+    It takes as many statements for a hundred channels as for one.
     """
-    indexes: dict[int, list[int]] = {}
-    for index, entry in enumerate(entries):
-        indexes.setdefault(entry.channel_id, []).append(index)
-    outcomes: list[Outcome] = [NotFound("channel")] * len(entries)
-    hints = []
+    now = now_us()
+    keys = [_key(entry) for entry in entries]
     with transaction.atomic(), connection.cursor() as cursor:
-        for channel_id in sorted(indexes):
-            added = _append_to_channel(cursor, channel_id, [entries[index].draft for index in indexes[channel_id]])
-            if added is None:
-                continue
-            epoch, results = added
-            for index, result in zip(indexes[channel_id], results, strict=True):
-                outcomes[index] = result
-            hint = _hint(channel_id, epoch, results)
-            if hint is not None:
-                hints.append(hint)
+        known = _find_keys(cursor, entries, keys, now) if any(keys) else {}
+        fresh = _first_ones(keys, known)
+        growth = collections.Counter(entries[index].channel_id for index in fresh)
+        counters = _raise_counters(cursor, growth)
+        previous = {(channel_id, ""): last_id - growth[channel_id] for channel_id, (last_id, _) in counters.items()}
+        previous |= _find_room_heads(cursor, {(e.channel_id, e.draft.room) for e in entries if e.draft.room})
+        messages = {index: _number(entries[index], previous, now) for index in fresh if entries[index].channel_id in counters}
+        _insert(cursor, INSERT_MESSAGES, [_row(message) for message in messages.values()])
+        room_heads = {(m.channel_id, m.room): m.id for m in messages.values() if m.room}
+        _insert(cursor, UPSERT_ROOM_HEADS, [(*of, last_id) for of, last_id in room_heads.items()])
+        added = {key: _use(message) for index, message in messages.items() if (key := keys[index])}
+        _insert(cursor, UPSERT_IDEMPOTENCY_KEYS, [(*key, *use) for key, use in added.items()])
+        known |= added
+        hints = _hints(messages.values(), counters)
         if hints:
             # robust: the messages are stored by then; a hint that fails costs the safety poll, never the publish.
             transaction.on_commit(lambda: notifier.announce(hints), robust=True)
-    return outcomes
+    return [
+        Receipt(messages[index]) if index in messages else _repeated(entry, known.get(key) if key else None)
+        for index, (entry, key) in enumerate(zip(entries, keys, strict=True))
+    ]
 
 
-def _append_to_channel(cursor: Any, channel_id: int, drafts: Sequence[Draft]) -> tuple[str, list[Outcome]] | None:
-    """Append to one channel under its counter's lock; None when there is no such channel."""
-    now = now_us()
-    known = _find_idempotency_keys(cursor, channel_id, drafts, now) if any(d.idempotency_key for d in drafts) else {}
-    fresh: list[int] = []
-    first_of: dict[str, int] = {}  # digest of an idempotency key → the draft of this batch that brought it
-    for index, draft in enumerate(drafts):
-        digest = _key_digest(draft)
-        if not digest:
-            fresh.append(index)
-        elif digest not in known and digest not in first_of:
-            first_of[digest] = index
-            fresh.append(index)
-    cursor.execute(
-        f"UPDATE {COUNTER} SET last_id = last_id + %s WHERE channel_id = %s RETURNING last_id, epoch",
-        [len(fresh), channel_id],
-    )
-    row = cursor.fetchone()
-    if row is None:
-        return None
-    last_id, epoch = row
-    previous = _room_heads(cursor, channel_id, {drafts[index].room for index in fresh})
-    stored: dict[int, Message] = {}
-    for id_, index in enumerate(fresh, last_id - len(fresh) + 1):
-        draft = drafts[index]
-        before = previous.get(draft.room, 0) if draft.room else id_ - 1
-        previous[draft.room] = id_
-        stored[index] = Message(
-            channel_id, id_, before, draft.room, now, draft.action, draft.author, draft.metadata, draft.payload
+def _raise_counters(cursor: Any, growth: Mapping[int, int]) -> dict[int, tuple[int, str]]:
+    """Lock the channels' counters and raise them; returns the new last id and the epoch of each channel that there is."""
+    lock = "FOR UPDATE OF counter" if connection.features.has_select_for_update else ""
+    counters: dict[int, tuple[int, str]] = {}
+    for chunk in _chunks(sorted(growth.items())):
+        cursor.execute(RAISE_COUNTERS.format(rows=_marks(chunk), lock=lock), _flat(chunk))
+        counters.update((channel_id, (last_id, epoch)) for channel_id, last_id, epoch in cursor.fetchall())
+    return counters
+
+
+def _find_room_heads(cursor: Any, rooms: set[tuple[int, str]]) -> dict[tuple[int, str], int]:
+    found: dict[tuple[int, str], int] = {}
+    for chunk in _chunks(sorted(rooms)):
+        cursor.execute(
+            # A join: for `IN (VALUES …)` SQLite reads the whole table.
+            f"SELECT channel_id, room, last_id FROM (VALUES {_marks(chunk)}) AS wanted"
+            f" JOIN {ROOM_HEAD} ON channel_id = column1 AND room = column2",
+            _flat(chunk),
         )
-    _insert(cursor, channel_id, stored.values(), previous)
-    if first_of:
-        cursor.executemany(
-            UPSERT_IDEMPOTENCY_KEY,
-            [
-                (channel_id, digest, _content_digest(drafts[index]), stored[index].id, stored[index].previous_id, now)
-                for digest, index in first_of.items()
-            ],
-        )
-        known |= {
-            digest: (_content_digest(drafts[index]), stored[index].id, stored[index].previous_id, now)
-            for digest, index in first_of.items()
-        }
-    results: list[Outcome] = []
-    for index, draft in enumerate(drafts):
-        message = stored.get(index)
-        results.append(Receipt(message) if message else _repeated(channel_id, draft, known[_key_digest(draft)]))
-    return epoch, results
+        found.update(((channel_id, room), last_id) for channel_id, room, last_id in cursor.fetchall())
+    return found
 
 
-def _insert(cursor: Any, channel_id: int, messages: Iterable[Message], heads: dict[str, int]) -> None:
+def _number(entry: Entry, previous: dict[tuple[int, str], int], now: int) -> Message:
+    """The entry as the next message of its channel, which `previous` is told: the newest id by channel ("") and by room."""
+    channel_id, draft = entry.channel_id, entry.draft
+    before = previous.get((channel_id, draft.room), 0)
+    id_ = previous[channel_id, ""] + 1
+    previous[channel_id, ""] = previous[channel_id, draft.room] = id_
+    return Message(channel_id, id_, before, draft.room, now, draft.action, draft.author, draft.metadata, draft.payload)
+
+
+def _row(m: Message) -> tuple[Any, ...]:
+    return (m.channel_id, m.id, m.previous_id, m.room, m.created_at, m.action, m.author, m.metadata, m.payload)
+
+
+def _insert(cursor: Any, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
     # One statement for many rows: SQLite's driver lets go of the interpreter's lock once for each statement, and to get it
     # back from a busy event loop takes 5 ms.
-    for chunk in _chunks(list(messages)):
-        values: list[Any] = []
-        for m in chunk:
-            values += (m.channel_id, m.id, m.previous_id, m.room, m.created_at, m.action, m.author, m.metadata, m.payload)
-        cursor.execute(INSERT_MESSAGE + ", ".join([MESSAGE_ROW] * len(chunk)), values)
-    named = [(channel_id, room, id_) for room, id_ in heads.items() if room]
-    if named:
-        cursor.executemany(UPSERT_ROOM_HEAD, named)
+    for chunk in _chunks(rows):
+        cursor.execute(statement.format(rows=_marks(chunk)), _flat(chunk))
 
 
-def _room_heads(cursor: Any, channel_id: int, rooms: set[str]) -> dict[str, int]:
-    named = sorted(rooms - {""})
-    if not named:
-        return {}
-    marks = ", ".join(["%s"] * len(named))
-    cursor.execute(f"SELECT room, last_id FROM {ROOM_HEAD} WHERE channel_id = %s AND room IN ({marks})", [channel_id, *named])
-    return dict(cursor.fetchall())
+def _marks(rows: Sequence[tuple[Any, ...]]) -> str:
+    return ", ".join(["(" + ", ".join(["%s"] * len(rows[0])) + ")"] * len(rows))
 
 
-def _hint(channel_id: int, epoch: str, results: Iterable[Outcome]) -> StreamAdvanced | None:
-    messages = tuple(r.message for r in results if isinstance(r, Receipt) and not r.duplicate)
-    if not messages:
-        return None
-    heads = {message.room: message.id for message in messages}
-    inline = sum(message.size for message in messages) <= INLINE_BYTES
-    return StreamAdvanced(channel_id, epoch, heads, messages if inline else ())
+def _flat(rows: Iterable[tuple[Any, ...]]) -> list[Any]:
+    return [value for row in rows for value in row]
+
+
+def _hints(messages: Iterable[Message], counters: Mapping[int, tuple[int, str]]) -> list[StreamAdvanced]:
+    by_channel: dict[int, list[Message]] = {}
+    for message in messages:
+        by_channel.setdefault(message.channel_id, []).append(message)
+    hints = []
+    for channel_id, new in by_channel.items():
+        _, epoch = counters[channel_id]
+        inline = sum(message.size for message in new) <= INLINE_BYTES
+        hints.append(StreamAdvanced(channel_id, epoch, {m.room: m.id for m in new}, tuple(new) if inline else ()))
+    return hints
 
 
 # Idempotency keys
 
 
-def _key_digest(draft: Draft) -> str:
+def _key(entry: Entry) -> Key | None:
+    draft = entry.draft
     if not draft.idempotency_key:
-        return ""
-    return hashlib.sha256(f"{draft.author}\0{draft.idempotency_key}".encode("utf-8", "replace")).hexdigest()
+        return None
+    text = f"{draft.author}\0{draft.idempotency_key}"
+    return entry.channel_id, hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
 
-def _content_digest(draft: Draft) -> str:
-    return hashlib.sha256(f"{draft.room}\0{draft.payload}".encode()).hexdigest()
+def _content_digest(published: Draft | Message) -> str:
+    return hashlib.sha256(f"{published.room}\0{published.payload}".encode()).hexdigest()
 
 
-def _find_idempotency_keys(
-    cursor: Any, channel_id: int, drafts: Sequence[Draft], now: int
-) -> dict[str, tuple[str, int, int, int]]:
-    # The lock first: of two publishes with one key, the second must see what the first stored.
-    cursor.execute(f"UPDATE {COUNTER} SET last_id = last_id WHERE channel_id = %s", [channel_id])
-    digests = sorted({_key_digest(draft) for draft in drafts} - {""})
-    marks = ", ".join(["%s"] * len(digests))
-    cursor.execute(
-        f"SELECT digest, content, message_id, previous_id, created_at FROM {IDEMPOTENCY_KEY}"
-        f" WHERE channel_id = %s AND created_at > %s AND digest IN ({marks})",
-        [channel_id, now - conf.IDEMPOTENCY_TTL * 1_000_000, *digests],
-    )
-    return {digest: tuple(rest) for digest, *rest in cursor.fetchall()}
+def _use(message: Message) -> Known:
+    return _content_digest(message), message.id, message.previous_id, message.created_at
 
 
-def _repeated(channel_id: int, draft: Draft, known: tuple[str, int, int, int]) -> Outcome:
-    content, id_, previous_id, created_at = known
+def _find_keys(cursor: Any, entries: Sequence[Entry], keys: Sequence[Key | None], now: int) -> dict[Key, Known]:
+    # The locks first: of two publishes with one key, the second must see what the first stored. All of the batch's, for order.
+    counters = _raise_counters(cursor, dict.fromkeys((entry.channel_id for entry in entries), 0))
+    known: dict[Key, Known] = {}
+    for chunk in _chunks(sorted({key for key in keys if key and key[0] in counters})):
+        cursor.execute(
+            f"SELECT channel_id, digest, content, message_id, previous_id, created_at FROM (VALUES {_marks(chunk)}) AS wanted"
+            f" JOIN {IDEMPOTENCY_KEY} ON channel_id = column1 AND digest = column2 WHERE created_at > %s",
+            [*_flat(chunk), now - conf.IDEMPOTENCY_TTL * 1_000_000],
+        )
+        known.update(((channel_id, digest), (*use,)) for channel_id, digest, *use in cursor.fetchall())
+    return known
+
+
+def _first_ones(keys: Sequence[Key | None], known: Iterable[Key]) -> list[int]:
+    """The indexes of those without a key, and of the first with each key that is not known."""
+    seen = set(known)
+    first: list[int] = []
+    for index, key in enumerate(keys):
+        if key is None or key not in seen:
+            first.append(index)
+        if key is not None:
+            seen.add(key)
+    return first
+
+
+def _repeated(entry: Entry, known: Known | None) -> Outcome:
+    if known is None:
+        return NotFound("channel")
+    draft, (content, id_, previous_id, created_at) = entry.draft, known
     if content != _content_digest(draft):
         return Conflict("This Idempotency-Key was used for another message.")
     message = Message(
-        channel_id, id_, previous_id, draft.room, created_at, draft.action, draft.author, draft.metadata, draft.payload
+        entry.channel_id, id_, previous_id, draft.room, created_at, draft.action, draft.author, draft.metadata, draft.payload
     )
     return Receipt(message, duplicate=True)
 
@@ -266,19 +283,12 @@ def heads(keys: Iterable[tuple[int, str | None]]) -> dict[tuple[int, str | None]
     """`head` for many at once; those whose channel is gone are missing from the answer."""
     wanted = list(keys)
     counters: dict[int, tuple[str, int, int]] = {}
-    room_heads: dict[tuple[int, str], int] = {}
-    named = [(channel_id, room) for channel_id, room in wanted if room]
     with connection.cursor() as cursor:
         for chunk in _chunks(sorted({channel_id for channel_id, _ in wanted})):
             marks = ", ".join(["%s"] * len(chunk))
             cursor.execute(f"SELECT channel_id, epoch, last_id, trimmed_id FROM {COUNTER} WHERE channel_id IN ({marks})", chunk)
             counters.update((channel_id, rest) for channel_id, *rest in cursor.fetchall())
-        for pairs in _chunks(named):
-            marks = " OR ".join(["(channel_id = %s AND room = %s)"] * len(pairs))
-            cursor.execute(
-                f"SELECT channel_id, room, last_id FROM {ROOM_HEAD} WHERE {marks}", [part for pair in pairs for part in pair]
-            )
-            room_heads.update(((channel_id, room), last_id) for channel_id, room, last_id in cursor.fetchall())
+        room_heads = _find_room_heads(cursor, {(channel_id, room) for channel_id, room in wanted if room})
     answer: dict[tuple[int, str | None], Head] = {}
     for channel_id, room in wanted:
         if channel_id in counters:
@@ -288,7 +298,7 @@ def heads(keys: Iterable[tuple[int, str | None]]) -> dict[tuple[int, str | None]
     return answer
 
 
-def _chunks(items: list[Any], size: int = 200) -> Iterable[list[Any]]:
+def _chunks(items: Sequence[T], size: int = 200) -> Iterable[Sequence[T]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 

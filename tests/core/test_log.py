@@ -1,13 +1,16 @@
 """The laws of the log: ids without holes, rooms that know what came before, one outcome per entry."""
 
+import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.db import OperationalError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from channels_app.conf import conf
 from channels_app.core import log, notifier, publishing, tenancy
+from channels_app.core.database import with_connection
 from channels_app.core.errors import Conflict, NotFound, PublishDisabled, StoreFull, StoreUnavailable
 from channels_app.core.log import Entry
 from channels_app.core.types import ALL_ROOMS, Draft, Receipt
@@ -56,6 +59,43 @@ def test_one_batch_gives_each_entry_its_own_outcome(channel, rooms):
     assert isinstance(outcomes[1], NotFound)
     assert [o.message.id for o in outcomes if isinstance(o, Receipt)] == [1, 1, 2]
     assert log.head(channel.id, "").last_id == 2
+
+
+def test_a_batch_over_many_channels_takes_as_many_statements_as_one_over_one(make_channel):
+    many = [make_channel(f"hall-{n}", type=Channel.Type.SEPARATE_ROOMS) for n in range(20)]
+
+    def statements(channels):
+        with CaptureQueriesContext(connection) as captured:
+            entries = [Entry(each.id, draft(room="a", idempotency_key=str(n))) for each in channels for n in range(2)]
+            assert [outcome.message.id for outcome in log.append(entries)] == [1, 2] * len(channels)
+        return len(captured)
+
+    assert statements(many[:1]) == statements(many[1:])
+
+
+def test_a_batch_larger_than_a_statement_is_stored_whole(rooms):
+    entries = [Entry(rooms.id, draft(room=f"r{n}", idempotency_key=str(n))) for n in range(501)]
+    assert [outcome.message.id for outcome in log.append(entries)] == list(range(1, 502))
+    assert all(outcome.duplicate for outcome in log.append(entries))
+    assert log.heads([(rooms.id, f"r{n}") for n in range(501)])[rooms.id, "r500"].last_id == 501
+
+
+def test_batches_that_name_the_same_channels_in_any_order_do_not_deadlock(make_channel):
+    channels = [make_channel(f"hall-{n}") for n in range(8)]
+    rounds = 20
+
+    def work(seed):
+        order = random.Random(seed)
+        for n in range(rounds):
+            picked = order.sample(channels, 4)
+            keys = [order.choice(["", f"{seed}-{n}"]) for _ in picked]  # a batch with a key takes its locks before it reads
+            entries = [Entry(each.id, draft(idempotency_key=key)) for each, key in zip(picked, keys, strict=True)]
+            assert all(isinstance(outcome, Receipt) for outcome in with_connection(log.append, entries))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    assert sum(len(ids(each)) for each in channels) == 4 * rounds * 4
+    assert all(ids(each) == list(range(1, log.head(each.id, "").last_id + 1)) for each in channels)
 
 
 def test_an_entry_the_database_refuses_does_not_fail_its_neighbours(channel):
@@ -145,6 +185,13 @@ def test_an_idempotency_key_belongs_to_its_author(channel):
         Entry(channel.id, Draft("{}", '{"admin":2}', idempotency_key="k")),
     )
     assert [outcome.duplicate for outcome in log.append([first, second])] == [False, False]
+
+
+def test_a_key_that_is_repeated_in_a_deleted_channel_finds_no_channel(channel):
+    publish(channel, idempotency_key="k")
+    tenancy.delete_channel(Channel.objects.get(pk=channel.id))
+    with pytest.raises(NotFound):
+        publish(channel, idempotency_key="k")
 
 
 def test_an_expired_idempotency_key_is_forgotten(channel, settings):
