@@ -113,12 +113,13 @@ else:
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 REDIS_URL = env.str("REDIS_URL", default="")
+REDIS_PREFIX = env.str("REDIS_PREFIX", default="pubsub")
 REDIS_HOSTS = env.list("REDIS_HOSTS", default=[REDIS_URL] if REDIS_URL else [])
 if REDIS_HOSTS:
     CHANNEL_LAYERS = {
         "default": {
             "BACKEND": "channels_app.core.notifier.RedisLayer",
-            "CONFIG": {"hosts": REDIS_HOSTS, "prefix": env.str("REDIS_PREFIX", default="pubsub")},
+            "CONFIG": {"hosts": REDIS_HOSTS, "prefix": REDIS_PREFIX},
         }
     }
 else:

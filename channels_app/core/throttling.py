@@ -1,4 +1,6 @@
-"""Limits by the second, shared by all processes through Redis where there is one (`limits` counts).
+"""Limits by the second, shared by all processes through Redis where there is one.
+
+Requests are counted by windows (`limits` does that), a channel's messages by token buckets (`token_bucket`).
 
 A limit must never be why a message is lost: without Redis each process counts for itself until it is back.
 """
@@ -15,11 +17,13 @@ from django.conf import settings
 from limits.errors import StorageError
 from limits.storage import MemoryStorage, RedisStorage, Storage
 from limits.strategies import FixedWindowRateLimiter
+from redis.exceptions import RedisError
 
 from channels_app.conf import conf
 
-from .directory import InstanceInfo
+from .directory import ChannelInfo, InstanceInfo
 from .errors import PubSubError, Throttled
+from .token_bucket import Limit, OwnBuckets, SharedBuckets
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +65,21 @@ def guard_login(address: str) -> Iterator[None]:
         raise
 
 
+def check_channel(channel: ChannelInfo, limit: Limit) -> None:
+    """One message to the channel, which takes a token from its bucket. Raises Throttled, and takes none, when there is none."""
+    _admit(_buckets().take(str(channel.id), limit))
+
+
+async def acheck_channel(channel: ChannelInfo, limit: Limit) -> None:
+    """`check_channel` for coroutines: waits for Redis without a thread."""
+    _admit(await _buckets().atake(str(channel.id), limit))
+
+
+def _admit(wait: int) -> None:
+    if wait:
+        raise Throttled(math.ceil(wait / 1_000_000))
+
+
 def _count(limit: limits.RateLimitItem, *whom: str, cost: int = 1) -> None:
     reset = _counters().exceeded(limit, whom, cost)
     if reset is not None:
@@ -72,38 +91,79 @@ def _parsed(rate: str) -> limits.RateLimitItem:
     return limits.parse(rate)
 
 
+class Breaker:
+    """Whether Redis is worth asking: once it has failed, not again for a while, so that nobody waits for its timeouts."""
+
+    def __init__(self) -> None:
+        self._away_until = 0.0
+
+    @property
+    def is_closed(self) -> bool:
+        return time.monotonic() >= self._away_until
+
+    @contextmanager
+    def guard(self) -> Iterator[None]:
+        """Around a question to Redis, which answers or is found to be away: that is noted, and goes no further."""
+        try:
+            yield
+            self._away_until = 0.0
+        except (StorageError, RedisError) as error:
+            if not self._away_until:
+                logger.warning("Redis does not count requests, each process counts for itself: %s", error)
+            self._away_until = time.monotonic() + REDIS_PAUSE
+
+
 class Counters:
     """Counts in the shared storage, or, while that is away, in this process."""
 
     def __init__(self, shared: Storage | None) -> None:
         self._shared = FixedWindowRateLimiter(shared) if shared else None
         self._own = FixedWindowRateLimiter(MemoryStorage())
-        self._away_until = 0.0
+        self._breaker = Breaker()
 
     def exceeded(self, limit: limits.RateLimitItem, whom: tuple[str, ...], cost: int = 1) -> float | None:
         """Count one (`cost` 0: only look); when that is over the limit, return when (seconds since 1970) the next may come."""
-        if self._shared is not None and time.monotonic() >= self._away_until:
-            try:
-                return self._hit(self._shared, limit, whom, cost)
-            except StorageError as error:
-                if not self._away_until:
-                    logger.warning("Redis does not count requests, each process counts for itself: %s", error)
-                self._away_until = time.monotonic() + REDIS_PAUSE
-        return self._hit(self._own, limit, whom, cost)
+        if self._shared is not None and self._breaker.is_closed:
+            with self._breaker.guard():
+                return _hit(self._shared, limit, whom, cost)
+        return _hit(self._own, limit, whom, cost)
 
     def reset(self) -> None:
         for counter in (self._shared, self._own):
             if counter is not None:
                 counter.storage.reset()
 
-    def _hit(
-        self, counter: FixedWindowRateLimiter, limit: limits.RateLimitItem, whom: tuple[str, ...], cost: int
-    ) -> float | None:
-        if counter.hit(limit, *whom) if cost else counter.test(limit, *whom):
-            if counter is self._shared:
-                self._away_until = 0.0
-            return None
-        return counter.get_window_stats(limit, *whom).reset_time
+
+def _hit(counter: FixedWindowRateLimiter, limit: limits.RateLimitItem, whom: tuple[str, ...], cost: int) -> float | None:
+    if counter.hit(limit, *whom) if cost else counter.test(limit, *whom):
+        return None
+    return counter.get_window_stats(limit, *whom).reset_time
+
+
+class Buckets:
+    """Token buckets in the shared storage, or, while that is away, in this process. Both methods as `OwnBuckets.take`."""
+
+    def __init__(self, shared: SharedBuckets | None) -> None:
+        self._shared = shared
+        self._own = OwnBuckets()
+        self._breaker = Breaker()
+
+    def take(self, key: str, limit: Limit) -> int:
+        if self._shared is not None and self._breaker.is_closed:
+            with self._breaker.guard():
+                return self._shared.take(key, limit)
+        return self._own.take(key, limit)
+
+    async def atake(self, key: str, limit: Limit) -> int:
+        if self._shared is not None and self._breaker.is_closed:
+            with self._breaker.guard():
+                return await self._shared.atake(key, limit)
+        return self._own.take(key, limit)
+
+    def reset(self) -> None:
+        if self._shared is not None:
+            self._shared.clear()
+        self._own.clear()
 
 
 @functools.cache
@@ -112,13 +172,25 @@ def _counters() -> Counters:
         return Counters(None)
     return Counters(
         RedisStorage(
-            settings.REDIS_URL, wrap_exceptions=True, socket_timeout=REDIS_TIMEOUT, socket_connect_timeout=REDIS_TIMEOUT
+            settings.REDIS_URL,
+            key_prefix=f"{settings.REDIS_PREFIX}:limits",
+            wrap_exceptions=True,
+            socket_timeout=REDIS_TIMEOUT,
+            socket_connect_timeout=REDIS_TIMEOUT,
         )
     )
 
 
+@functools.cache
+def _buckets() -> Buckets:
+    if not settings.REDIS_URL:
+        return Buckets(None)
+    return Buckets(SharedBuckets(settings.REDIS_URL, f"{settings.REDIS_PREFIX}:bucket:", REDIS_TIMEOUT))
+
+
 def reset() -> None:
     """Forget all that was counted, here and in the shared storage: for tests."""
-    if _counters.cache_info().currsize:
-        _counters().reset()
-        _counters.cache_clear()
+    for made in (_counters, _buckets):
+        if made.cache_info().currsize:
+            made().reset()
+            made.cache_clear()

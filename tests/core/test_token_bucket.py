@@ -1,0 +1,234 @@
+"""Token buckets: the rule against a model, this process's own, and those that several processes share in Redis."""
+
+import asyncio
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from fractions import Fraction
+
+import pytest
+import redis
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from channels_app.core import token_bucket
+from channels_app.core.throttling import Buckets
+from channels_app.core.token_bucket import Limit, OwnBuckets, SharedBuckets
+from tests.backends import Backend
+
+SECOND = 1_000_000
+THIRTY = Limit(rate=30, burst=30)
+SLOW = Limit(rate=1, burst=30)  # in no test does a second pass between two takes and the next
+
+
+class Clock:
+    """Microseconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1_000 * SECOND
+
+    def __call__(self) -> int:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def admitted(buckets: OwnBuckets, times: int, key: str = "a", limit: Limit = THIRTY) -> int:
+    return sum(not buckets.take(key, limit) for _ in range(times))
+
+
+# The rule
+
+limits = st.builds(Limit, rate=st.integers(1, 1_000), burst=st.integers(1, 1_000))
+pauses = st.integers(0, 3 * SECOND) | st.sampled_from([0, 1, 33_333, 33_334, SECOND])
+
+
+@given(limits, st.lists(pauses, max_size=200))
+def test_it_is_the_bucket_of_the_textbook(limit: Limit, waits: list[int]) -> None:
+    clock = Clock()
+    buckets = OwnBuckets(clock)
+    tokens = Fraction(limit.burst)
+    for wait in waits:
+        clock.now += wait
+        tokens = min(Fraction(limit.burst), tokens + Fraction(wait * limit.rate, SECOND))
+        again = buckets.take("a", limit)
+        assert (again == 0) is (tokens >= 1)
+        if again:
+            assert (again - 1) * limit.rate < (1 - tokens) * SECOND <= again * limit.rate  # the very microsecond
+        else:
+            tokens -= 1
+
+
+@given(limits, st.lists(pauses, max_size=100))
+def test_no_stretch_of_time_gets_more_than_a_burst_and_what_came_back(limit: Limit, waits: list[int]) -> None:
+    clock = Clock()
+    buckets = OwnBuckets(clock)
+    times: list[int] = []
+    for wait in waits:
+        clock.now += wait
+        if not buckets.take("a", limit):
+            times.append(clock.now)
+    for start, first in enumerate(times):
+        for count, last in enumerate(times[start:], 1):
+            assert (count - limit.burst) * SECOND <= (last - first) * limit.rate
+
+
+def test_thirty_go_at_once_and_not_one_more(clock: Clock) -> None:
+    assert admitted(OwnBuckets(clock), 100) == 30
+
+
+def test_what_is_refused_takes_nothing(clock: Clock) -> None:
+    buckets = OwnBuckets(clock)
+    admitted(buckets, 10_000)
+    clock.now += SECOND
+    assert admitted(buckets, 10_000) == 30
+
+
+def test_thirty_a_second_go_for_ever(clock: Clock) -> None:
+    buckets = OwnBuckets(clock)
+    for _ in range(1_000):
+        assert admitted(buckets, 1) == 1
+        clock.now += 33_334
+
+
+def test_more_than_a_burst_is_never_saved_up(clock: Clock) -> None:
+    buckets = OwnBuckets(clock)
+    admitted(buckets, 30)
+    clock.now += 3_600 * SECOND
+    assert admitted(buckets, 100) == 30
+
+
+def test_a_clock_that_is_set_back_gives_and_takes_nothing(clock: Clock) -> None:
+    buckets = OwnBuckets(clock)
+    admitted(buckets, 30)
+    clock.now -= 3_600 * SECOND
+    assert admitted(buckets, 1) == 0
+    clock.now += SECOND
+    assert admitted(buckets, 100) == 30
+
+
+def test_each_key_has_a_bucket_of_its_own(clock: Clock) -> None:
+    buckets = OwnBuckets(clock)
+    admitted(buckets, 100, "a")
+    assert admitted(buckets, 100, "b") == 30
+
+
+def test_full_buckets_are_not_kept(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_bucket, "MOST_OWN", 10)
+    buckets = OwnBuckets(clock)
+    for _ in range(100):
+        for number in range(10):
+            buckets.take(f"{clock.now}-{number}", THIRTY)
+        clock.now += SECOND
+    assert len(buckets) <= 30
+
+
+def test_buckets_that_are_missing_something_are_all_kept(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_bucket, "MOST_OWN", 10)
+    buckets = OwnBuckets(clock)
+    for number in range(100):
+        admitted(buckets, 30, str(number))
+    assert sum(admitted(buckets, 1, str(number)) for number in range(100)) == 0
+
+
+# Shared through Redis
+
+
+@pytest.fixture
+def url(backend: Backend) -> str:
+    if not backend.environment.get("REDIS_URL"):
+        pytest.skip("not applicable: this backend has no Redis")
+    return backend.environment["REDIS_URL"]
+
+
+@pytest.fixture
+def shared(url: str) -> Iterator[SharedBuckets]:
+    buckets = SharedBuckets(url, "test:bucket:", timeout=5)
+    yield buckets
+    buckets.clear()
+
+
+def test_two_clients_of_a_redis_share_a_bucket(url: str, shared: SharedBuckets) -> None:
+    other = SharedBuckets(url, "test:bucket:", timeout=5)
+    answers = [buckets.take("a", SLOW) for _ in range(30) for buckets in (shared, other)]
+    assert sum(not answer for answer in answers) in (30, 31)  # a second may pass on a busy machine
+    assert 0 < max(answers) <= SECOND
+
+
+def test_two_processes_share_a_bucket(url: str, shared: SharedBuckets) -> None:
+    take = (
+        "import sys; from channels_app.core.token_bucket import Limit, SharedBuckets;"
+        "buckets = SharedBuckets(sys.argv[1], 'test:bucket:', 5);"
+        "print(sum(not buckets.take('a', Limit(1, 1000)) for _ in range(700)))"
+    )
+    processes = [subprocess.Popen([sys.executable, "-c", take, url], stdout=subprocess.PIPE) for _ in range(2)]
+    counts = [int(process.communicate(timeout=60)[0]) for process in processes]
+    assert 1_000 <= sum(counts) < 1_060  # and what came back while they ran
+
+
+async def test_coroutines_and_threads_take_from_the_same_bucket(shared: SharedBuckets) -> None:
+    answers = await asyncio.gather(*(shared.atake("a", SLOW) for _ in range(20)))
+    assert answers == [0] * 20
+    assert sum(not shared.take("a", SLOW) for _ in range(20)) in (10, 11)
+
+
+def test_redis_forgets_a_bucket_that_is_full_again(url: str, shared: SharedBuckets) -> None:
+    client = redis.Redis.from_url(url)
+    for _ in range(10):
+        shared.take("a", SLOW)
+    assert 8_000 < client.pttl("test:bucket:a") <= 10_000  # milliseconds
+    client.set("test:bucket:b", "30000000 0")  # empty, in 1970
+    assert shared.take("b", SLOW) == 0
+
+
+def test_the_script_is_the_same_rule(url: str) -> None:
+    """The script, with a clock of ours in place of Redis's, and nothing that expires by the real one."""
+    text = token_bucket.SCRIPT.replace("redis.call('TIME')", "ARGV").replace("ARGV[1]", "ARGV[3]").replace("ARGV[2]", "ARGV[4]")
+    text = text.replace(", 'PX', math.ceil(taken / rate / 1000)", "")
+    client = redis.Redis.from_url(url)
+    script = client.register_script(text)
+
+    @given(limits, st.lists(pauses, max_size=30))
+    @settings(max_examples=50, deadline=None)
+    def agree(limit: Limit, waits: list[int]) -> None:
+        clock = Clock()
+        buckets = OwnBuckets(clock)
+        client.delete("test:bucket:a")
+        for wait in waits:
+            clock.now += wait
+            arguments = [*divmod(clock.now, SECOND), limit.rate, limit.burst]
+            assert script(keys=["test:bucket:a"], args=arguments) == buckets.take("a", limit)
+
+    agree()
+    client.delete("test:bucket:a")
+
+
+# Without Redis
+
+
+class AwayBuckets(SharedBuckets):
+    """A Redis that can go away."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def take(self, key: str, limit: Limit) -> int:
+        self.asked += 1
+        raise redis.ConnectionError("gone")
+
+    async def atake(self, key: str, limit: Limit) -> int:
+        return self.take(key, limit)
+
+
+async def test_without_redis_this_process_counts_for_itself_and_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
+    away = AwayBuckets()
+    buckets = Buckets(away)
+    with caplog.at_level(logging.WARNING):
+        answers = [await buckets.atake("a", SLOW) for _ in range(20)] + [buckets.take("a", SLOW) for _ in range(20)]
+    assert sum(not answer for answer in answers) in (30, 31)
+    assert len(caplog.records) == 1
+    assert away.asked == 1
