@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable
+from ipaddress import ip_network
 from typing import Any
 
 import limits
@@ -81,6 +82,9 @@ def check_values(**_: Any) -> Iterable[CheckMessage]:
             ("PUBSUB_FAILED_LOGIN_RATE", limits.parse, filter(None, [conf.FAILED_LOGIN_RATE])),
             ("PUBSUB_FAILED_POLL_RATE", limits.parse, filter(None, [conf.FAILED_POLL_RATE])),
             ("PUBSUB_SEAL_KEYS", Fernet, conf.SEAL_KEYS),
+            ("PUBSUB_PUSH_NETWORKS", ip_network, conf.PUSH_NETWORKS),
+            ("PUBSUB_PUSH_ATTEMPTS", _at_least_one, [conf.PUSH_ATTEMPTS]),
+            ("PUBSUB_TWILIO_STREAM_BURST", _at_least_one, [conf.TWILIO_STREAM_BURST]),
         ]
     except ImproperlyConfigured as error:
         yield _wrong_value(str(error))
@@ -95,6 +99,11 @@ def check_values(**_: Any) -> Iterable[CheckMessage]:
 def _log_format(text: str) -> None:
     if text not in ("line", "json"):
         raise ValueError(f"{text!r} is neither 'line' nor 'json'")
+
+
+def _at_least_one(number: int) -> None:
+    if number < 1:
+        raise ValueError(f"{number} is less than 1")
 
 
 def _wrong_value(message: str) -> Error:

@@ -35,6 +35,12 @@ class Conf:
     DRAIN_DELAY: float = 0.0  # seconds after SIGTERM in which connections are still taken, while /readyz says 503
     DRAIN_SECONDS: float = 20.0  # over which connections are closed after SIGTERM
 
+    # Requests sent to others (webhooks)
+    PUSH_NETWORKS: list[str] = field(default_factory=list)  # as "10.0.0.0/8": where they may go besides public addresses
+    PUSH_TIMEOUT: float = 10.0  # seconds an attempt may take
+    PUSH_ATTEMPTS: int = 5
+    PUSH_QUEUE: int = 1_000  # that may be on their way; a tenth of it for one instance
+
     # Look-ups and credentials
     DIRECTORY_TTL: float = 1.0  # seconds a looked-up key or channel may be stale
     SEAL_KEYS: list[str] = field(default_factory=list)  # Fernet keys, newest first; none: derived from SECRET_KEY
@@ -50,6 +56,10 @@ class Conf:
     FAILED_POLL_RATE: str = "60/second"  # refused polls, per key; empty: no limit
     FAILED_LOGIN_RATE: str = "30/minute"  # wrong passwords, per address; empty: no limit
     SYNCANO_MAX_BODY: int = 65_536  # bytes
+    TWILIO_MAX_BODY: int = 131_072  # bytes; a message of 4 KiB, escaped in the widest way twice, has 74 KiB
+    TWILIO_MAX_DATA: int = 4_096  # bytes of a stream message's Data, as compact JSON
+    TWILIO_STREAM_RATE: int = 30  # messages a second that a stream takes for ever; 0: no limit
+    TWILIO_STREAM_BURST: int = 30  # messages that a stream which was silent takes at once
 
 
 def _parse(name: str, kind: Any, value: Any) -> Any:

@@ -11,7 +11,7 @@ MAX_FILE_LINES = 500
 MAX_FUNCTION_LINES = 60
 
 CORE_PRIVATE = ("batcher", "dispatcher", "notifier")  # how the core does it; dialects call what is above them
-CORE_BARE = ("types", "errors", "batcher", "recovery", "token_bucket")
+CORE_BARE = ("types", "errors", "batcher", "recovery", "backoff", "token_bucket", "addresses")
 LOG_MODELS = ("Counter", "IdempotencyKey", "Lease", "Message", "Purge", "RoomHead")
 
 
@@ -103,6 +103,11 @@ def test_the_bare_modules_of_the_core_import_nothing_of_django() -> None:
 def test_only_the_notifier_uses_the_channel_layer() -> None:
     others = [path for path in files() if path != APP / "core" / "notifier.py"]
     assert not importers(others, "channels.layers", "channels_redis")
+
+
+def test_only_delivery_sends_requests_to_others() -> None:
+    others = [path for path in files() if path != APP / "core" / "delivery.py"]
+    assert not importers(others, "aiohttp", "httpx", "requests", "urllib.request", "http.client")
 
 
 def test_only_the_log_and_the_read_only_admin_use_the_logs_models() -> None:

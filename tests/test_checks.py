@@ -88,6 +88,9 @@ def test_open_registration_is_a_warning_for_deployments() -> None:
         ("ANONYMOUS_RATE", "ten"),
         ("FAILED_POLL_RATE", "60"),
         ("SEAL_KEYS", "short"),
+        ("PUSH_NETWORKS", "10.0.0.0/8,somewhere"),
+        ("PUSH_ATTEMPTS", "0"),
+        ("TWILIO_STREAM_BURST", "0"),
     ],
 )
 def test_a_value_that_nobody_can_use_is_refused_by_its_name(name: str, value: str) -> None:

@@ -40,10 +40,16 @@ CLOSES = Counter(
     "pubsub_closes_total", "Live connections ended, by close code; 'client': it hung up.", ["dialect", "transport", "code"]
 )
 RETENTION_ROWS = Counter("pubsub_retention_rows_total", "Rows removed: of messages, and of deleted channels.", ["kind"])
+PUSHES = Counter(
+    "pubsub_pushes_total",
+    "Requests sent to others (webhooks): delivered, dropped for good, or retried: one attempt that will be repeated.",
+    ["outcome"],
+)
 DIRECTORY_LOADS = Counter("pubsub_directory_loads_total", "Keys, instances and channels looked up in the database.")
 
 # Named before they happen, so that a rate has something to start from.
 HINTS_SENT, HINTS_RECEIVED, HINTS_FAILED, HINTS_MISSED = map(HINTS.labels, ("sent", "received", "failed", "missed"))
+PUSHES_DELIVERED, PUSHES_DROPPED, PUSHES_RETRIED = map(PUSHES.labels, ("delivered", "dropped", "retried"))
 MESSAGE_ROWS, PURGED_ROWS = map(RETENTION_ROWS.labels, ("message", "purged"))
 _GAP_NOTICES = {reason: GAP_NOTICES.labels(str(reason)) for reason in GapReason}
 

@@ -8,7 +8,7 @@ A WebSocket goes from Housekeeping to LiveRoutes: what is between them concerns 
 import asyncio
 import gc
 
-from channels_app.core import directory, publishing, retention
+from channels_app.core import delivery, directory, publishing, retention
 from channels_app.core.database import in_thread
 from channels_app.dialects.base import Dialect, dialect_of_path
 from channels_app.dialects.live import send_response
@@ -17,6 +17,8 @@ from .asgi import Application, Event, Receive, Scope, Send
 from .express import ExpressLane
 from .health import Health
 from .live_routes import LiveRoutes
+
+PUSH_SECONDS = 3.0  # for requests to others that are on their way when the server ends
 
 
 def build(django: Application) -> Application:
@@ -49,6 +51,7 @@ class Housekeeping:
         await receive()
         if self._task is not None:
             self._task.cancel()
+        await delivery.close(PUSH_SECONDS)
         await in_thread(directory.write_last_used)
         await asyncio.to_thread(publishing.close_lanes)
         await send({"type": "lifespan.shutdown.complete"})

@@ -1,0 +1,177 @@
+"""Requests that this server sends to others (webhooks, push): the one module with an HTTP client.
+
+Nobody ever waits for one: `send` takes it and returns. It is tried a few times with growing pauses, so a receiver may get one
+twice; what does not fit the queue, or is refused for good, is dropped with a line in the log and a number in the metrics.
+
+A tenant chooses where requests go, so they go to public addresses only, unless `conf.PUSH_NETWORKS` says otherwise. That is
+looked at where a connection is made, the only place that knows the address whatever a name resolves to; redirects are not
+followed, and no proxy is used.
+"""
+
+import asyncio
+import logging
+import socket
+import weakref
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from channels_app.conf import conf
+
+from . import metrics
+from .addresses import may_connect, networks
+from .backoff import pauses
+
+logger = logging.getLogger(__name__)
+
+OWNERS_SHARE = 10  # one owner's requests may take this part of the queue, so that a dead receiver stops nobody else's
+CONNECTIONS, CONNECTIONS_PER_HOST = 100, 8
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds
+RETRYABLE = frozenset({408, 425, 429, *range(500, 600)})
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One POST. `owner` says for whom, as in "instance 5"."""
+
+    url: str
+    body: bytes = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    owner: str
+
+    @property
+    def host(self) -> str:
+        """For logs: the rest of an address may hold secrets."""
+        try:
+            return urlsplit(self.url).hostname or "nobody"
+        except ValueError:
+            return "nobody"
+
+
+class NotPublic(OSError):
+    """An address that requests may not go to."""
+
+
+class Refused(Exception):
+    """It was not taken, and trying again would change nothing."""
+
+
+class Failed(Exception):
+    """It was not taken this time."""
+
+
+class Courier:
+    """Sends the deliveries of one event loop."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting: Counter[str] = Counter()  # by owner
+        self._session: aiohttp.ClientSession | None = None
+
+    def send(self, delivery: Delivery) -> None:
+        if len(self._tasks) >= conf.PUSH_QUEUE or self._waiting[delivery.owner] >= max(1, conf.PUSH_QUEUE // OWNERS_SHARE):
+            _drop(delivery, "too many are waiting")
+            return
+        self._waiting[delivery.owner] += 1
+        task = asyncio.get_running_loop().create_task(self._carry(delivery))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def close(self, seconds: float) -> None:
+        """Give what is on its way that long, then drop it."""
+        if self._tasks:
+            _, late = await asyncio.wait(set(self._tasks), timeout=seconds)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def _carry(self, delivery: Delivery) -> None:
+        try:
+            await self._try_repeatedly(delivery)
+            metrics.PUSHES_DELIVERED.inc()
+        except (Refused, Failed) as error:
+            _drop(delivery, str(error))
+        except asyncio.CancelledError:
+            _drop(delivery, "the server is ending")
+            raise
+        finally:
+            self._waiting[delivery.owner] -= 1
+            if not self._waiting[delivery.owner]:
+                del self._waiting[delivery.owner]
+
+    async def _try_repeatedly(self, delivery: Delivery) -> None:
+        """Raises Refused, or the last Failed."""
+        for pause in pauses(conf.PUSH_ATTEMPTS, first=FIRST_PAUSE, most=LONGEST_PAUSE):
+            try:
+                return await self._try(delivery)
+            except Failed:
+                metrics.PUSHES_RETRIED.inc()
+                await asyncio.sleep(pause)
+        await self._try(delivery)
+
+    async def _try(self, delivery: Delivery) -> None:
+        request = self._open_session().post(delivery.url, data=delivery.body, headers=delivery.headers, allow_redirects=False)
+        try:
+            async with request as response:
+                status = response.status
+        except aiohttp.InvalidURL:
+            raise Refused("its address is none") from None
+        except aiohttp.ClientConnectorError as error:
+            if isinstance(error.os_error, NotPublic):
+                raise Refused(str(error.os_error)) from None
+            raise Failed(str(error.os_error)) from None
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            raise Failed(f"{type(error).__name__}: {error}") from None
+        if not 200 <= status < 300:
+            raise Failed(f"the answer was {status}") if status in RETRYABLE else Refused(f"the answer was {status}")
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    limit=CONNECTIONS, limit_per_host=CONNECTIONS_PER_HOST, socket_factory=_open_socket
+                ),
+                timeout=aiohttp.ClientTimeout(total=conf.PUSH_TIMEOUT),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+            )
+        return self._session
+
+
+def _open_socket(address: Any) -> socket.socket:
+    """For a connection to that address (as `getaddrinfo` gives it): the one place where it is certain. Raises NotPublic."""
+    family, kind, protocol, _, (host, *_) = address
+    if not may_connect(host, networks(conf.PUSH_NETWORKS)):
+        raise NotPublic("its address is not public, and not in PUBSUB_PUSH_NETWORKS")
+    return socket.socket(family, kind, protocol)
+
+
+def _drop(delivery: Delivery, why: str) -> None:
+    metrics.PUSHES_DROPPED.inc()
+    logger.warning("A request to %s for %s was dropped: %s", delivery.host, delivery.owner, why)
+
+
+_couriers: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Courier]" = weakref.WeakKeyDictionary()
+
+
+def send(delivery: Delivery) -> None:
+    """Have it sent, from a coroutine of this event loop. Never waits, never raises."""
+    loop = asyncio.get_running_loop()
+    courier = _couriers.get(loop)
+    if courier is None:
+        courier = _couriers[loop] = Courier()
+    courier.send(delivery)
+
+
+async def close(seconds: float) -> None:
+    """Before the event loop ends: give what is on its way that long."""
+    courier = _couriers.pop(asyncio.get_running_loop(), None)
+    if courier is not None:
+        await courier.close(seconds)

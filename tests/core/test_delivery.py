@@ -1,0 +1,215 @@
+"""Requests to others: they arrive, or are tried again, or are dropped; nobody waits for them, and they go nowhere private."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from channels_app.core import addresses, delivery
+from channels_app.core.delivery import Delivery
+from tests.backends import free_port
+
+LOOPBACK = "127.0.0.0/8,::1/128"
+
+
+class Receiver:
+    """Somebody else's server. Answers what a test put into `answers`, then 200; while `held` is clear it does not answer."""
+
+    def __init__(self) -> None:
+        self.answers: list[int] = []
+        self.requests: list[tuple[str, bytes, dict[str, str]]] = []
+        self.arrived = asyncio.Event()
+        self.held = asyncio.Event()
+        self.held.set()
+        self.port = 0
+
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
+        self.requests.append((request.path_qs, await request.read(), dict(request.headers)))
+        self.arrived.set()
+        await self.held.wait()
+        status = self.answers.pop(0) if self.answers else 200
+        return web.Response(status=status, headers={"Location": "/elsewhere"} if status == 302 else {})
+
+    def delivery(self, path: str = "/hook", *, host: str = "127.0.0.1", owner: str = "instance 1") -> Delivery:
+        return Delivery(f"http://{host}:{self.port}{path}", b"a=1", {"X-Signature": "s"}, owner)
+
+    @property
+    def paths(self) -> list[str]:
+        return [path for path, _, _ in self.requests]
+
+
+@pytest.fixture
+async def receiver(settings: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Receiver]:
+    settings.PUBSUB = {**settings.PUBSUB, "PUSH_NETWORKS": LOOPBACK}
+    monkeypatch.setattr(delivery, "FIRST_PAUSE", 0.0)
+    receiver = Receiver()
+    runner = web.ServerRunner(web.Server(receiver), shutdown_timeout=0)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    receiver.port = runner.addresses[0][1]
+    yield receiver
+    receiver.held.set()
+    await delivery.close(0)
+    await runner.cleanup()
+
+
+@pytest.fixture(autouse=True)
+def _log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "channels_app")
+
+
+async def sent(*deliveries: Delivery) -> None:
+    for each in deliveries:
+        delivery.send(each)
+    await delivery.close(30)
+
+
+# Trying
+
+
+async def test_it_arrives_as_it_was_given(receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
+    await sent(receiver.delivery("/hook?token=t"))
+    [(path, body, headers)] = receiver.requests
+    assert (path, body, headers["X-Signature"]) == ("/hook?token=t", b"a=1", "s")
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("status", [500, 503, 429, 408])
+async def test_it_is_tried_again_after_a_trouble_that_may_pass(receiver: Receiver, status: int) -> None:
+    receiver.answers = [status, status]
+    await sent(receiver.delivery())
+    assert len(receiver.requests) == 3
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 410, 302])
+async def test_it_is_not_tried_again_after_a_clear_answer(
+    receiver: Receiver, caplog: pytest.LogCaptureFixture, status: int
+) -> None:
+    receiver.answers = [status]
+    await sent(receiver.delivery())
+    assert receiver.paths == ["/hook"]  # nor is a redirect followed
+    assert caplog.messages == [f"A request to 127.0.0.1 for instance 1 was dropped: the answer was {status}"]
+
+
+async def test_it_is_given_up_at_last(receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
+    receiver.answers = [500] * 10
+    await sent(receiver.delivery("/hook?token=secret"))
+    assert len(receiver.requests) == 5
+    assert caplog.messages == ["A request to 127.0.0.1 for instance 1 was dropped: the answer was 500"]
+
+
+async def test_a_server_that_is_not_there_is_tried_and_given_up(receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
+    await sent(Delivery(f"http://127.0.0.1:{free_port()}/", b"", {}, "instance 1"))
+    assert len(caplog.messages) == 1
+
+
+@pytest.mark.parametrize(
+    "url", ["", "nothing", "http://", "ftp://127.0.0.1/", "http://[::1", "http://a b/", "http://127.0.0.1:99999/"]
+)
+async def test_an_address_that_is_none_is_dropped(receiver: Receiver, caplog: pytest.LogCaptureFixture, url: str) -> None:
+    await sent(Delivery(url, b"", {}, "instance 1"))
+    assert len(caplog.messages) == 1
+    assert "Traceback" not in caplog.text
+
+
+# Waiting
+
+
+async def test_a_receiver_that_does_not_answer_delays_nobody(receiver: Receiver) -> None:
+    receiver.held.clear()
+    delivery.send(receiver.delivery("/slow"))
+    await receiver.arrived.wait()
+    assert receiver.paths == ["/slow"]
+
+
+async def test_an_attempt_takes_only_so_long(receiver: Receiver, settings: Any, caplog: pytest.LogCaptureFixture) -> None:
+    settings.PUBSUB = {**settings.PUBSUB, "PUSH_TIMEOUT": "0.05", "PUSH_ATTEMPTS": "2"}
+    receiver.held.clear()
+    await sent(receiver.delivery())
+    assert len(receiver.requests) == 2
+    assert len(caplog.messages) == 1
+
+
+async def test_one_owners_dead_receiver_does_not_fill_the_queue_for_the_others(
+    receiver: Receiver, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.PUBSUB = {**settings.PUBSUB, "PUSH_QUEUE": "50"}
+    receiver.held.clear()
+    for number in range(8):
+        delivery.send(receiver.delivery(f"/{number}"))
+    delivery.send(receiver.delivery("/other", owner="instance 2"))
+    assert caplog.messages == ["A request to 127.0.0.1 for instance 1 was dropped: too many are waiting"] * 3
+    receiver.held.set()
+    await delivery.close(30)
+    assert sorted(receiver.paths) == ["/0", "/1", "/2", "/3", "/4", "/other"]
+
+
+async def test_what_was_delivered_makes_room(receiver: Receiver, settings: Any, caplog: pytest.LogCaptureFixture) -> None:
+    settings.PUBSUB = {**settings.PUBSUB, "PUSH_QUEUE": "1"}
+    for number in range(3):
+        await sent(receiver.delivery(f"/{number}"))
+    assert receiver.paths == ["/0", "/1", "/2"]
+    assert caplog.messages == []
+
+
+async def test_what_is_late_when_the_server_ends_is_dropped_and_told(
+    receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    receiver.held.clear()
+    delivery.send(receiver.delivery())
+    await receiver.arrived.wait()
+    await delivery.close(0.01)
+    assert caplog.messages == ["A request to 127.0.0.1 for instance 1 was dropped: the server is ending"]
+
+
+# Where to
+
+PRIVATE = [
+    *("127.0.0.1", "127.8.8.8", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.1.1", "100.64.0.1", "169.254.169.254"),
+    *("192.0.2.1", "198.18.0.1", "224.0.0.1", "239.1.1.1", "240.0.0.1", "255.255.255.255", "192.88.99.1"),
+    *("::", "::1", "fe80::1", "fe80::1%eth0", "fc00::1", "fd00:ec2::254", "fec0::1", "ff02::1", "2001:db8::1", "3fff::1"),
+    *("::ffff:127.0.0.1", "::ffff:169.254.169.254", "::127.0.0.1", "64:ff9b::127.0.0.1", "64:ff9b:1::1", "2002:7f00:1::"),
+]
+PUBLIC = ["8.8.8.8", "172.32.0.1", "2606:4700::1111", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8", "2002:808:808::"]
+
+
+@pytest.mark.parametrize("address", PRIVATE)
+def test_a_private_address_is_refused(address: str) -> None:
+    assert not addresses.may_connect(address, [])
+
+
+@pytest.mark.parametrize("address", PUBLIC)
+def test_a_public_address_is_not(address: str) -> None:
+    assert addresses.may_connect(address, [])
+
+
+@pytest.mark.parametrize(
+    ("address", "allowed", "expected"),
+    [
+        ("127.0.0.1", ["127.0.0.0/8"], True),
+        ("::ffff:127.0.0.1", ["127.0.0.0/8"], True),
+        ("::1", ["127.0.0.0/8"], False),
+        ("10.1.2.3", ["127.0.0.0/8", "10.0.0.0/8"], True),
+        ("169.254.169.254", ["10.0.0.0/8"], False),
+        ("fd00::1", ["fd00::/8"], True),
+    ],
+)
+def test_an_operator_may_allow_networks(address: str, allowed: Sequence[str], expected: bool) -> None:
+    assert addresses.may_connect(address, addresses.networks(allowed)) is expected
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "localhost", "127.1", "2130706433", "0x7f000001", "0.0.0.0", "[::ffff:127.0.0.1]", "[::1]", "[::]"]
+)
+async def test_no_spelling_of_this_machine_gets_through(
+    receiver: Receiver, settings: Any, caplog: pytest.LogCaptureFixture, host: str
+) -> None:
+    settings.PUBSUB = {**settings.PUBSUB, "PUSH_NETWORKS": ""}
+    await sent(receiver.delivery(host=host))
+    assert receiver.requests == []
+    assert len(caplog.messages) == 1
+    assert "was dropped" in caplog.text
