@@ -66,18 +66,29 @@ async def refuse_handshake(scope: Scope, send: Send, response: Response) -> None
 
 
 def text_frame(payload: bytes) -> bytes:
-    """One whole WebSocket text frame as a server sends it: final, unmasked (RFC 6455 §5.2)."""
+    return _frame(0x81, payload)
+
+
+def binary_frame(payload: bytes) -> bytes:
+    return _frame(0x82, payload)
+
+
+def _frame(head: int, payload: bytes) -> bytes:
+    """One whole WebSocket frame as a server sends it: final, unmasked (RFC 6455 §5.2)."""
     size = len(payload)
     if size < 126:
-        return struct.pack("!BB", 0x81, size) + payload
+        return struct.pack("!BB", head, size) + payload
     if size < 65_536:
-        return struct.pack("!BBH", 0x81, 126, size) + payload
-    return struct.pack("!BBQ", 0x81, 127, size) + payload
+        return struct.pack("!BBH", head, 126, size) + payload
+    return struct.pack("!BBQ", head, 127, size) + payload
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class FrameSink:
-    """A subscriber's way to the connection, on servers that let frames be written (`server.websocket`)."""
+    """A subscriber's way to the connection, on servers that let frames be written (`server.websocket`).
+
+    All sinks with the same `encode` share one encoding; a sink may change its own at any time.
+    """
 
     writer: Any
     encode: Callable[[Event], bytes]
