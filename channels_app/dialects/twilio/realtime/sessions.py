@@ -1,0 +1,154 @@
+"""What is kept of a client between two of its connections: how far it has got in which stream (wire/twilio.md §8).
+
+A client that comes back brings its continuation token and the streams it wants, but no positions. So the positions it has
+acknowledged are kept under the token: in memory, and in Django's session table for the process that it comes back to. They
+are written before a subscription is confirmed, when a connection ends, and otherwise within `SAVE_SECONDS`: after the crash of
+a server a client may see again what it acknowledged in that time, and misses nothing.
+"""
+
+import asyncio
+import contextlib
+import logging
+import re
+import uuid
+import weakref
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from django.contrib.sessions.models import Session as Row
+from django.db import DatabaseError
+from django.utils import timezone
+
+from channels_app.conf import conf
+from channels_app.core.database import in_thread
+from channels_app.core.types import Position
+from channels_app.dialects import strict_json
+
+logger = logging.getLogger(__name__)
+
+SAVE_SECONDS = 1.0
+TIDY_SECONDS = 900.0
+PREFIX = "twilsock"  # tells our rows from those of people in the admin
+
+_TOKEN = re.compile(rf"{PREFIX}[0-9a-f]{{32}}")
+
+
+@dataclass(eq=False)
+class Session:
+    """`owner` says whose it is: who brings the token must be the same. `endpoint` names the client in what it publishes."""
+
+    token: str
+    owner: tuple[int, str]  # the service's id, the identity
+    endpoint: str
+    positions: dict[int, Position] = field(default_factory=dict)  # by channel: what the client has acknowledged
+
+    @classmethod
+    def new(cls, owner: tuple[int, str]) -> "Session":
+        return cls(f"{PREFIX}{uuid.uuid4().hex}", owner, uuid.uuid4().hex)
+
+    @property
+    def author(self) -> str:
+        """Who published, as messages say it: JSON."""
+        return strict_json.compact({"identity": self.owner[1], "endpoint": self.endpoint})
+
+
+class Sessions:
+    """Those of this event loop's clients. Use `current`."""
+
+    def __init__(self) -> None:
+        self._live: weakref.WeakValueDictionary[str, Session] = weakref.WeakValueDictionary()
+        self._dirty: dict[str, Session] = {}
+        self._writing = asyncio.Lock()
+        self._keeping: asyncio.Task[None] | None = None
+
+    async def resume(self, token: object, owner: tuple[int, str]) -> Session:
+        """The session of that token, or a new one when there is none that this owner could go on with."""
+        session = None
+        if isinstance(token, str) and _TOKEN.fullmatch(token):
+            session = self._live.get(token) or await in_thread(_load, token)
+        if session is None or session.owner != owner:
+            session = Session.new(owner)
+        self._keep()
+        return self._live.setdefault(session.token, session)
+
+    def touch(self, session: Session) -> None:
+        """It has changed, and will be written soon."""
+        self._dirty[session.token] = session
+
+    async def save(self, session: Session) -> None:
+        """It is written when this returns, together with all that waits to be; not when the database is away."""
+        self.touch(session)
+        await self.flush()
+
+    async def flush(self) -> None:
+        """Write what has changed, unless the one who writes now has taken it along."""
+        async with self._writing:
+            dirty, self._dirty = self._dirty, {}
+            if not dirty:
+                return
+            try:
+                await in_thread(_store, [_row(session) for session in dirty.values()])
+            except DatabaseError as error:
+                logger.warning("The positions of %d clients wait for the database: %s", len(dirty), error)
+                self._dirty = dirty | self._dirty
+
+    def _keep(self) -> None:
+        if self._keeping is None or self._keeping.done():
+            self._keeping = asyncio.get_running_loop().create_task(self._keep_while_live())
+
+    async def _keep_while_live(self) -> None:
+        loop = asyncio.get_running_loop()
+        tidy_at = loop.time() + TIDY_SECONDS
+        while self._live or self._dirty:
+            await asyncio.sleep(SAVE_SECONDS)
+            if loop.time() >= tidy_at:
+                tidy_at = loop.time() + TIDY_SECONDS
+                await self._tidy()
+            await self.flush()
+
+    async def _tidy(self) -> None:
+        self._dirty.update(self._live)  # a quiet client's session must not expire
+        with contextlib.suppress(DatabaseError):  # the next time, then
+            await in_thread(_remove_expired)
+
+    async def close(self) -> None:
+        """Write what is left, and forget everything; the loop's next client gets a new registry."""
+        if self._keeping is not None:
+            self._keeping.cancel()
+        await self.flush()
+        _registries.pop(asyncio.get_running_loop(), None)
+
+
+def _row(session: Session) -> Row:
+    positions = {str(channel_id): [position.id, position.epoch] for channel_id, position in session.positions.items()}
+    data = {"owner": session.owner, "endpoint": session.endpoint, "positions": positions}
+    expires = timezone.now() + timedelta(seconds=conf.TWILIO_SESSION_AGE)
+    return Row(session_key=session.token, session_data=Row.objects.encode(data), expire_date=expires)
+
+
+def _store(rows: list[Row]) -> None:
+    Row.objects.bulk_create(
+        rows, update_conflicts=True, unique_fields=["session_key"], update_fields=["session_data", "expire_date"]
+    )
+
+
+def _load(token: str) -> Session | None:
+    row = Row.objects.filter(session_key=token, expire_date__gt=timezone.now()).first()
+    data: dict[str, Any] = row.get_decoded() if row else {}
+    if not data:  # none, or sealed with a secret that is not ours any more
+        return None
+    positions = {int(channel_id): Position(*position) for channel_id, position in data["positions"].items()}
+    return Session(token, (data["owner"][0], data["owner"][1]), data["endpoint"], positions)
+
+
+def _remove_expired() -> None:
+    Row.objects.filter(session_key__startswith=PREFIX, expire_date__lt=timezone.now()).delete()
+
+
+_registries: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Sessions]" = weakref.WeakKeyDictionary()
+
+
+def current() -> Sessions:
+    """The running event loop's sessions."""
+    return _registries.setdefault(asyncio.get_running_loop(), Sessions())

@@ -1,0 +1,109 @@
+"""What the server keeps of a Twilsock client between its connections: how far it has got in which stream."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+import pytest_asyncio
+from asgiref.sync import sync_to_async
+from django.contrib.sessions.models import Session as Row
+from django.db import DatabaseError
+from django.utils import timezone
+
+from channels_app.core.types import Position
+from channels_app.dialects.twilio.realtime import sessions
+from channels_app.dialects.twilio.realtime.sessions import Session, Sessions
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+CIRI = (7, "ciri")
+POSITIONS = {1: Position(41, "epoch-1"), 2: Position(0, "epoch-2")}
+
+
+@pytest_asyncio.fixture
+async def here() -> AsyncIterator[Sessions]:
+    here = Sessions()
+    yield here
+    await here.close()
+
+
+@pytest_asyncio.fixture
+async def elsewhere() -> AsyncIterator[Sessions]:
+    """Another process, or the next one: it knows what is stored and nothing else."""
+    elsewhere = Sessions()
+    yield elsewhere
+    await elsewhere.close()
+
+
+async def saved(here: Sessions) -> Session:
+    session = await here.resume(None, CIRI)
+    session.positions.update(POSITIONS)
+    await here.save(session)
+    return session
+
+
+async def test_a_client_that_comes_back_has_its_positions(here: Sessions) -> None:
+    session = await saved(here)
+    again = await here.resume(session.token, CIRI)
+    assert again is session
+
+
+async def test_another_process_knows_them_once_they_are_saved(here: Sessions, elsewhere: Sessions) -> None:
+    session = await saved(here)
+    again = await elsewhere.resume(session.token, CIRI)
+    assert (again.token, again.endpoint, again.positions) == (session.token, session.endpoint, POSITIONS)
+
+
+@pytest.mark.parametrize("owner", [(7, "emhyr"), (8, "ciri")])
+async def test_nobody_else_goes_on_with_them(here: Sessions, elsewhere: Sessions, owner: tuple[int, str]) -> None:
+    session = await saved(here)
+    for registry in (here, elsewhere):
+        other = await registry.resume(session.token, owner)
+        assert other.token != session.token
+        assert other.positions == {}
+
+
+@pytest.mark.parametrize("token", [None, "", 7, [], "x" * 40, "twilsock" + "0" * 32, "twilsock" + "G" * 32, "\x00" * 40])
+async def test_a_token_that_nobody_was_given_starts_anew(here: Sessions, token: object) -> None:
+    session = await here.resume(token, CIRI)
+    assert session.token != token
+    assert session.positions == {}
+
+
+async def test_a_session_of_the_admin_is_none_of_ours(here: Sessions) -> None:
+    key = "twilsock" + "a" * 32
+    row = Row(session_key=key, session_data=Row.objects.encode({}), expire_date=timezone.now() + timedelta(days=1))
+    await sync_to_async(row.save)()
+    assert (await here.resume(key, CIRI)).token != key
+
+
+async def test_what_expired_is_forgotten_and_removed(here: Sessions, elsewhere: Sessions) -> None:
+    session = await saved(here)
+    await Row.objects.filter(session_key=session.token).aupdate(expire_date=timezone.now() - timedelta(seconds=1))
+    assert (await elsewhere.resume(session.token, CIRI)).positions == {}
+    await sync_to_async(sessions._remove_expired)()
+    assert not await Row.objects.filter(session_key=session.token).aexists()
+
+
+async def test_what_changed_is_written_with_the_next_that_is_saved(here: Sessions, elsewhere: Sessions) -> None:
+    quiet, saving = await here.resume(None, CIRI), await here.resume(None, CIRI)
+    quiet.positions.update(POSITIONS)
+    here.touch(quiet)
+    await here.save(saving)
+    assert (await elsewhere.resume(quiet.token, CIRI)).positions == POSITIONS
+
+
+async def test_nothing_is_lost_while_the_database_is_away(
+    here: Sessions, elsewhere: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = await here.resume(None, CIRI)
+    session.positions.update(POSITIONS)
+
+    def away(rows: list[Row]) -> None:
+        raise DatabaseError("away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sessions, "_store", away)
+        await here.save(session)
+    await here.flush()
+    assert (await elsewhere.resume(session.token, CIRI)).positions == POSITIONS
