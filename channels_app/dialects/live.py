@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from channels.consumer import AsyncConsumer
+from django.conf import settings
 
 from channels_app.core.recovery import Event
 
@@ -35,6 +36,14 @@ def headers_of(scope: Scope) -> dict[str, str]:
     for name, value in scope["headers"]:
         headers.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
     return headers
+
+
+def cors_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """What django-cors-headers adds to the answer to a request with these headers."""
+    if "origin" not in headers:
+        return {"Vary": "origin"}
+    exposed = ", ".join(settings.CORS_EXPOSE_HEADERS)
+    return {"Vary": "origin", "Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": exposed}
 
 
 def query_of(scope: Scope) -> dict[str, str]:

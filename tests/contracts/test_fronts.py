@@ -4,11 +4,9 @@ import asyncio
 import json
 import re
 
-import httpx
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
-from django.core.asgi import get_asgi_application
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -16,11 +14,9 @@ from channels_app.core import publishing, tenancy
 from channels_app.core.errors import StoreFull, StoreUnavailable
 from channels_app.dialects.syncano import express
 from channels_app.models import Instance
-from channels_app.server.application import BodyLimit
-from channels_app.server.express import ExpressLane
-from channels_app.server.live_routes import LiveRoutes
 
-MATTER = ("content-type", "retry-after", "access-control-allow-origin", "access-control-expose-headers", "vary")
+from .fronts import Fronts
+
 # What two publishes of the same cannot have in common.
 DIFFERS = re.compile(rb'"id":\d+|history/\d+/|"created_at":"[^"]+"')
 
@@ -40,38 +36,9 @@ def key(instance) -> str:
     return tenancy.create_api_key(instance, ignore_acl=True)[1].text
 
 
-class Fronts:
-    """The same request to both; `express` counts how many were answered in front of Django."""
-
-    def __init__(self, monkeypatch) -> None:
-        django = get_asgi_application()
-        self.express = 0
-        publish = express._publish
-
-        async def counted(*arguments):
-            answer = await publish(*arguments)
-            self.express += answer is not None
-            return answer
-
-        monkeypatch.setattr(express, "_publish", counted)
-        self._fronts = [BodyLimit(LiveRoutes(django)), BodyLimit(ExpressLane(LiveRoutes(django)))]
-
-    async def both(self, path="/v1.1/instances/rivia/channels/lobby/publish/", **request) -> httpx.Response:
-        answers = []
-        for front in self._fronts:
-            async with httpx.AsyncClient(transport=httpx.ASGITransport(front), base_url="http://test") as client:
-                answers.append(await client.post(path, **request))
-        view, lane = answers
-        assert lane.status_code == view.status_code
-        assert DIFFERS.sub(b"", lane.content) == DIFFERS.sub(b"", view.content)
-        for name in MATTER:
-            assert lane.headers.get(name) == view.headers.get(name), name
-        return lane
-
-
 @pytest.fixture
 def fronts(monkeypatch) -> Fronts:
-    return Fronts(monkeypatch)
+    return Fronts(monkeypatch, express, "/v1.1/instances/rivia/channels/lobby/publish/", DIFFERS)
 
 
 def json_body(value) -> dict:
@@ -183,10 +150,7 @@ async def test_keys_in_all_places(fronts, key, placed):
 async def test_an_idempotency_key(fronts, key):
     request = {"params": {"api_key": key}, "content": b'{"payload": {"a": 1}}'}
     headers = {"Content-Type": "application/json", "X-API-KEY": key}
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(fronts._fronts[0]), base_url="http://test") as client:
-        first = await client.post(
-            "/v1.1/instances/rivia/channels/lobby/publish/", headers={**headers, "Idempotency-Key": "k"}, **request
-        )
+    first = await fronts.view(headers={**headers, "Idempotency-Key": "k"}, **request)
     again = await fronts.both(headers={**headers, "Idempotency-Key": "k"}, **request)
     assert (first.status_code, again.status_code) == (201, 200)
     assert again.json() == {**first.json(), "duplicate": True}

@@ -6,9 +6,6 @@ answers what only the log can say of it. Whatever is refused before that, Django
 
 import re
 from collections.abc import Awaitable, Callable
-from typing import Any
-
-from django.conf import settings
 
 from channels_app.core import directory, publishing, throttling
 from channels_app.core.credentials import Credentials
@@ -17,7 +14,7 @@ from channels_app.core.errors import PubSubError, StoreUnavailable
 from channels_app.core.permissions import authorize_publish
 from channels_app.core.types import Draft, Front
 from channels_app.dialects.base import Response
-from channels_app.dialects.live import Scope, header_list, headers_of, json_response, query_of
+from channels_app.dialects.live import Scope, cors_headers, header_list, headers_of, json_response, query_of
 
 from .auth import credentials
 from .encoding import receipt_json
@@ -28,7 +25,7 @@ PUBLISH = re.compile(r"/(v1|v1\.1)/instances/([A-Za-z0-9-]{1,64})/channels/([A-Z
 JSON_TYPES = frozenset(
     f"{kind}{charset}" for kind in ("application/json", "text/plain") for charset in ("", ";charset=utf-8", "; charset=utf-8")
 )
-JSON_HEADERS = {"Content-Type": "application/json; charset=utf-8", "Vary": "origin"}
+JSON_HEADERS = {"Content-Type": "application/json; charset=utf-8"}
 
 FRONT = Front("syncano", "express")
 
@@ -59,7 +56,7 @@ class PublishRoute:
 async def _publish(
     body: bytes, headers: dict[str, str], asked: Credentials, version: str, instance_name: str, channel_name: str
 ) -> Response | None:
-    cors = _cors(headers)
+    cors = cors_headers(headers)
     try:
         instance, principal, channel = await directory.afind(asked, instance_name, channel_name)
         authorize_publish(principal, channel)
@@ -80,15 +77,9 @@ async def _publish(
     return Response(status, header_list({**JSON_HEADERS, **cors}), receipt_json(receipt, channel, version))
 
 
-def _refusal(error: PubSubError, cors: dict[str, Any]) -> Response:
+def _refusal(error: PubSubError, cors: dict[str, str]) -> Response:
     status, content, extra = render(error)
-    return json_response(status, content, {"Vary": "origin", **cors, **extra})
-
-
-def _cors(headers: dict[str, str]) -> dict[str, Any]:
-    if "origin" not in headers:
-        return {}
-    return {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": ", ".join(settings.CORS_EXPOSE_HEADERS)}
+    return json_response(status, content, {**cors, **extra})
 
 
 PUBLISH_ROUTE = PublishRoute()
