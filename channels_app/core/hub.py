@@ -107,7 +107,6 @@ class Hub:
 
     async def attach(self, subscriber: Subscriber, after: Position | None) -> None:
         dispatcher = self._dispatcher(subscriber.channel_id, subscriber.room)
-        subscriber.start_buffering()
         dispatcher.attach(subscriber)
         self._subscribers.add(subscriber)
         metrics.readers(subscriber.front).live += 1

@@ -31,8 +31,20 @@ def continues(position: int, events: Sequence[Event], room: str | None) -> bool:
 
 
 def newer(position: int, events: Sequence[Event]) -> list[Event]:
-    """The events without those that the position has already passed; a gap is told from there on."""
-    return [_after(position, event) for event in events if last_id(event) > position or _is_epoch(event)]
+    """The events without those that the position has already passed; a gap is told from there on.
+
+    After a new epoch's notice no id from before says anything: the position is what the notice says.
+    """
+    kept: list[Event] = []
+    for event in events:
+        if _is_epoch(event):
+            kept.append(event)
+        elif last_id(event) > position:
+            kept.append(_after(position, event))
+        else:
+            continue
+        position = last_id(event)
+    return kept
 
 
 def first_id(event: Event) -> int:
@@ -45,7 +57,7 @@ def last_id(event: Event) -> int:
 
 
 def _after(position: int, event: Event) -> Event:
-    if isinstance(event, Gap) and event.from_id <= position and not _is_epoch(event):
+    if isinstance(event, Gap) and event.from_id <= position:
         return Gap(position + 1, event.to_id, event.reason)
     return event
 

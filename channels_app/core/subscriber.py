@@ -5,11 +5,12 @@ takes pages from the log, at its own pace; that is how it starts, and what it fa
 To go live again it buffers what the dispatcher offers while it reads the last page, and merges: what was read is dropped
 from the buffer, and the rest must continue it without a hole, or it reads on.
 
-Where the server lets frames be written directly (`Sink`), a live subscriber whose reader waits in `next` is not woken: its
-frames go to the connection at once. When the connection does not take them, it falls back to reading like any other.
+Where the server lets frames be written directly (`Sink`), a live subscriber whose reader rests *flows*: the dispatcher writes
+its frames to the connection, and nobody is woken. When the connection does not take them, it falls back to reading.
 """
 
 import asyncio
+import functools
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -44,6 +45,13 @@ class Sink(Protocol):
         ...
 
 
+class Feed(Protocol):
+    """What a subscriber needs to know of its dispatcher."""
+
+    begun_at: int
+    offered: int
+
+
 class SubscriberClosed(Exception):
     """The server has ended this subscriber; `reason` has the code that says whether to come back."""
 
@@ -64,6 +72,30 @@ class Access:
 class Subscriber:
     """Use it through `hub.subscribe`. All methods belong to the event loop of its hub."""
 
+    __slots__ = (
+        "_buffer",
+        "_buffering",
+        "_bytes",
+        "_closed",
+        "_feed",
+        "_live",
+        "_page",
+        "_position",
+        "_reached",
+        "_wake",
+        "access",
+        "access_as_of",
+        "channel_id",
+        "epoch",
+        "flow",
+        "front",
+        "joined_at",
+        "readers",
+        "recovery",
+        "room",
+        "sink",
+    )
+
     def __init__(
         self,
         channel_id: int,
@@ -77,11 +109,14 @@ class Subscriber:
         self.access = access
         self.sink = sink
         self.front = front
+        self.readers = metrics.readers(front)
         self.access_as_of = access.as_of if access else 0
-        self.position = 0
         self.joined_at = 0  # the position it started from
         self.epoch = ""
         self.recovery = Recovery.COMPLETE
+        self.flow: Sink | None = None  # the sink while it flows
+        self._feed: Feed | None = None
+        self._position = 0
         self._live = False
         self._buffering = False
         self._buffer: list[Event] = []  # what `next` gives out, or, while buffering, what was offered meanwhile
@@ -89,65 +124,70 @@ class Subscriber:
         self._reached = 0  # when live: the position once the buffer has been taken
         self._page = PAGE
         self._closed: CloseReason | None = None
-        self._wake: asyncio.Future[None] | None = None
-        self._readers = metrics.readers(front)
+        self._wake: Callable[[], None] | None = None
 
     # The hub's side
 
-    def offer(self, events: Sequence[Event], size: int, frames: bytes = b"") -> None:
-        """Events that follow what was offered before: `size` bytes in all, `frames` if they go to the sink. Never waits."""
+    def offer(self, events: Sequence[Event], size: int) -> None:
+        """Events that follow what was offered before, `size` bytes in all. Never waits."""
         if not (self._live or self._buffering):
             return  # it will find them in the log
         if self._live:
             if recovery.first_id(events[0]) <= self._reached:
                 # The dispatcher may lag behind what was read from the log.
-                events, frames = recovery.newer(self._reached, events), b""
+                events = recovery.newer(self._reached, events)
                 if not events:
+                    self._flow_if_level()
                     return
             self._reached = recovery.last_id(events[-1])
-        if frames and self.sink and self._wake is not None and not self._buffer:
-            # The reader waits and holds nothing back: these are the connection's next bytes.
-            if self.sink.write(frames, conf.SUBSCRIBER_BYTES):
-                self.position = self._reached
-                self._readers.delivered += len(events)
-                return
-            self._fall_back()
-        elif self._bytes + size > conf.SUBSCRIBER_BYTES:
-            self._fall_back()
+        if self._bytes + size > conf.SUBSCRIBER_BYTES:
+            self.fall_back(self._position)
         else:
             self._buffer.extend(events)
             self._bytes += size
-        self._wake_up()
+            self._wake_up()
 
-    def _fall_back(self) -> None:
+    def fall_back(self, position: int) -> None:
+        """It is too slow for what came after that position."""
         metrics.SLOW_FALLBACKS.inc()
+        self.read_on(position)
+
+    def read_on(self, position: int) -> None:
+        """Forget what waits: it is to be read from the log, after that position."""
+        self.flow = None
         self._live = self._buffering = False
+        self._position = position
         self._buffer, self._bytes = [], 0
+        self._wake_up()
 
     def close(self, reason: CloseReason) -> None:
         """End it: the reader is told instead of its next events."""
         self._closed = self._closed or reason
         self._wake_up()
 
-    def renew(self, access: Access) -> None:
-        """It reads by this right from now on."""
-        self.access, self.access_as_of = access, access.as_of
-
-    def start_buffering(self) -> None:
+    def start_buffering(self, feed: Feed) -> None:
+        self._feed = feed
         self._buffering = True
 
     def join(self, after: Position | None, head: Head, messages: Sequence[Message]) -> None:
         """Begin, with `head` read after buffering began, and the first page of `messages` after `after` read after that."""
         self.epoch = head.epoch
-        self.position = self.joined_at = recovery.start(after, head)
+        self._position = self.joined_at = recovery.start(after, head)
         events: list[Event] = list(messages)
-        gap = recovery.missing(self.position, messages, head, self.room) if after is not None else None
+        gap = recovery.missing(self._position, messages, head, self.room) if after is not None else None
         self.recovery = recovery.judge(after, head, gap)
         if self.recovery is Recovery.OTHER_EPOCH:
             events.insert(0, Gap(0, 0, GapReason.EPOCH))
         elif gap:
             events.insert(0, gap)
-        self._merge(events, is_last_page=len(messages) < PAGE)
+        # The dispatcher may have begun behind what was read here: what is between was offered to nobody.
+        has_all = self._feed is not None and self._feed.begun_at <= head.top_id
+        self._merge(events, is_last_page=has_all and len(messages) < PAGE)
+
+    @property
+    def position(self) -> int:
+        """The newest id that its reader was given."""
+        return self._feed.offered if self.flow and self._feed else self._position
 
     @property
     def closed(self) -> CloseReason | None:
@@ -166,6 +206,14 @@ class Subscriber:
         """Whether `next` would answer at once, when asked right after joining."""
         return bool(self._buffer)
 
+    def rest(self, wake: Callable[[], None]) -> bool:
+        """Whether nothing waits. Then `wake` is called, once, when `next` has something; until then the sink is written to."""
+        if self._closed or self._buffer or not self._live:
+            return False
+        self._wake = wake
+        self._flow_if_level()
+        return True
+
     async def next(self) -> list[Event]:
         """The next events, at least one. Raises SubscriberClosed."""
         while True:
@@ -176,23 +224,42 @@ class Subscriber:
             if not self._live:
                 await self._read_page()
             else:
-                self._wake = asyncio.get_running_loop().create_future()
-                try:
-                    await self._wake
-                finally:
-                    self._wake = None
+                await self._until_woken()
+
+    async def _until_woken(self) -> None:
+        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.rest(functools.partial(_resolve, woken))
+        try:
+            await woken
+        finally:
+            self._stop_resting()
+
+    def _flow_if_level(self) -> None:
+        if self.sink and self._wake and self._feed and self._reached <= self._feed.offered:
+            self.flow = self.sink
+
+    def _stop_resting(self) -> None:
+        if self.flow and self._feed:
+            self._position = self._reached = self._feed.offered
+            self.flow = None
+        self._wake = None
+
+    def _wake_up(self) -> None:
+        if wake := self._wake:
+            self._stop_resting()
+            wake()
 
     def _take(self) -> list[Event]:
         events, self._buffer, self._bytes = self._buffer, [], 0
-        self.position = recovery.last_id(events[-1])
-        self._readers.delivered += len(events)
+        self._position = recovery.last_id(events[-1])
+        self.readers.delivered += len(events)
         return events
 
     async def _read_page(self) -> None:
         """Put the next page of the log into the buffer; after the last page, go live."""
         self._buffer, self._bytes, self._buffering = [], 0, True
         try:
-            head, messages = await in_thread(read_page, self.channel_id, self.room, self.position, self._page)
+            head, messages = await in_thread(read_page, self.channel_id, self.room, self._position, self._page)
         except DatabaseError as error:
             # The log may be back in a moment: a live connection is worth waiting for it.
             logger.warning("A subscriber of channel %d waits for the log: %s", self.channel_id, error)
@@ -204,7 +271,7 @@ class Subscriber:
             self._merge([Gap(0, head.top_id, GapReason.EPOCH)], is_last_page=False)
             return
         events: list[Event] = list(messages)
-        if gap := recovery.missing(self.position, messages, head, self.room):
+        if gap := recovery.missing(self._position, messages, head, self.room):
             events.insert(0, gap)
         self._merge(events, is_last_page=len(messages) < self._page)
         self._fit_page(messages)
@@ -212,7 +279,7 @@ class Subscriber:
     def _merge(self, events: list[Event], *, is_last_page: bool) -> None:
         """Let the events read from the log be taken next, and go live when what was buffered meanwhile continues them."""
         metrics.count_gap(events)
-        reached = recovery.last_id(events[-1]) if events else self.position
+        reached = recovery.last_id(events[-1]) if events else self._position
         offered = recovery.newer(reached, self._buffer)
         self._live = self._buffering and is_last_page and recovery.continues(reached, offered, self.room)
         self._buffering = False
@@ -225,9 +292,10 @@ class Subscriber:
             average = sum(message.size for message in messages) // len(messages)
             self._page = max(1, min(MAX_PAGE, conf.SUBSCRIBER_BYTES // average))
 
-    def _wake_up(self) -> None:
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
+
+def _resolve(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def read_page(channel_id: int, room: str | None, after: int, limit: int) -> tuple[Head, list[Message]]:

@@ -7,6 +7,7 @@ It offers two things through `scope["extensions"]`, which no other server has:
 * `pubsub.pings`: a function `(interval, timeout)` in seconds (None: never), to be called before accepting.
 """
 
+import sys
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -19,27 +20,25 @@ PINGS = "pubsub.pings"
 class FrameWriter:
     """Writes whole WebSocket frames, unmasked and uncompressed as a server's are, between those that uvicorn writes."""
 
-    __slots__ = ("_protocol",)
+    __slots__ = ("_protocol", "_transport")
 
     def __init__(self, protocol: "PubSubWebSocketProtocol") -> None:
         self._protocol = protocol
+        self._transport = protocol.transport
 
     def write(self, frames: bytes, limit: int) -> bool:
         """False, and nothing written, when more than `limit` bytes would wait in the transport's buffer."""
-        if self._protocol.transport.get_write_buffer_size() + len(frames) > limit:
+        transport = self._transport
+        if transport.get_write_buffer_size() + len(frames) > limit:
             return False
-        self._write(frames)
+        if not (self._protocol.close_sent or transport.is_closing()):  # its end is on its way to the consumer
+            transport.write(frames)
         return True
 
     async def send(self, frames: bytes) -> None:
         """Write them as soon as the transport asks for more: for who reads history, at the connection's pace."""
         await self._protocol.writable.wait()
-        self._write(frames)
-
-    def _write(self, frames: bytes) -> None:
-        transport = self._protocol.transport
-        if not (self._protocol.close_sent or transport.is_closing()):  # its end is on its way to the consumer
-            transport.write(frames)
+        self.write(frames, sys.maxsize)
 
 
 class PubSubWebSocketProtocol(WebSocketsSansIOProtocol):

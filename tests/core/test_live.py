@@ -1,6 +1,8 @@
 """Live delivery: every subscriber gets each message of its room after its position once and in order, or one notice."""
 
 import asyncio
+import threading
+from contextlib import asynccontextmanager
 
 import pytest
 import pytest_asyncio
@@ -101,6 +103,122 @@ async def test_every_subscriber_gets_every_message_once_and_in_order_while_many_
         await publishing
         for ids in await joining:
             assert ids == list(range(201 - len(ids), 201))
+
+
+async def test_what_is_published_between_a_read_and_the_start_of_its_room_is_not_missed(channel, monkeypatch):
+    read, was_read, go_on = hub._read_start, threading.Event(), threading.Event()
+
+    def linger(*arguments):
+        found = read(*arguments)
+        was_read.set()
+        go_on.wait(10)
+        return found
+
+    async def join_and_take(count):
+        async with hub.subscribe(channel.id, "") as subscriber:
+            return await take_ids(subscriber, count)
+
+    monkeypatch.setattr(hub, "_read_start", linger)
+    early = asyncio.ensure_future(join_and_take(4))
+    await asyncio.to_thread(was_read.wait, 10)
+    monkeypatch.setattr(hub, "_read_start", read)
+    await apublish_many(channel, 3)
+    async with hub.subscribe(channel.id, ""):  # its room's dispatcher begins after these three
+        go_on.set()
+        await apublish(channel)
+        assert await early == [1, 2, 3, 4]
+
+
+# Subscribers that are written to
+
+
+class Connection:
+    """A sink that keeps what it was given; while it is `stuck`, it takes nothing. `encodings` counts those of all of them."""
+
+    encodings = 0
+
+    def __init__(self):
+        self.ids = []
+        self.stuck = False
+
+    @staticmethod
+    def encode(event):
+        Connection.encodings += 1
+        return b"%d " % event.id
+
+    def write(self, frames, limit):
+        if self.stuck or len(frames) > limit:
+            return False
+        self.ids += map(int, frames.split())
+        return True
+
+    async def pump(self, subscriber):
+        while True:
+            self.ids += [event.id for event in await subscriber.next()]
+
+
+@asynccontextmanager
+async def written_to(channel, after=None):
+    """A connection whose reader does nothing but wait for the next event."""
+    connection = Connection()
+    async with hub.subscribe(channel.id, "", after=after, sink=connection) as subscriber:
+        pumping = asyncio.ensure_future(connection.pump(subscriber))
+        yield connection, subscriber
+        pumping.cancel()
+
+
+async def until(condition):
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110  (what it waits for is no event's to tell)
+            await asyncio.sleep(0.001)
+
+
+async def test_connections_are_written_to_with_one_encoding_for_all(channel):
+    async with written_to(channel) as (one, first), written_to(channel) as (two, second):
+        await until(lambda: first.flow and second.flow)
+        Connection.encodings = 0
+        await apublish_many(channel, 3)
+        await until(lambda: one.ids == two.ids == [1, 2, 3])
+        assert Connection.encodings == 3
+        assert (first.position, second.position) == (3, 3)
+
+
+async def test_a_connection_that_takes_nothing_reads_the_log_once_it_can_and_holds_up_nobody(channel):
+    async with written_to(channel) as (stuck, behind), written_to(channel) as (quick, ahead):
+        await until(lambda: behind.flow and ahead.flow)
+        await apublish(channel)
+        await until(lambda: quick.ids == stuck.ids == [1])
+        stuck.stuck = True
+        await apublish_many(channel, 5)
+        await until(lambda: quick.ids == stuck.ids == [1, 2, 3, 4, 5, 6])  # the log has no limit to how much it takes
+        stuck.stuck = False
+        await until(lambda: behind.flow)
+        await apublish(channel)
+        await until(lambda: quick.ids == stuck.ids == [1, 2, 3, 4, 5, 6, 7])
+
+
+async def test_a_connection_whose_history_is_ahead_of_its_dispatcher_gets_nothing_twice(channel, silent, settings):
+    settings.PUBSUB = {"SAFETY_POLL": 3600}
+    async with hub.subscribe(channel.id, ""):
+        messages = [(await apublish(channel)).message for _ in range(3)]
+        async with written_to(channel, after=Position(0)) as (connection, subscriber):
+            await until(lambda: connection.ids == [1, 2, 3])
+            assert not subscriber.flow
+            hub.current().advanced(await sync_to_async(hint_of)(channel, *messages))
+            await until(lambda: subscriber.flow)
+            message = (await apublish(channel)).message
+            hub.current().advanced(await sync_to_async(hint_of)(channel, message))
+            await until(lambda: connection.ids == [1, 2, 3, 4])
+
+
+async def test_a_closed_connection_is_not_written_to(channel):
+    async with written_to(channel) as (ended, subscriber), written_to(channel) as (other, still_open):
+        await until(lambda: subscriber.flow and still_open.flow)
+        subscriber.close(RESTARTING)
+        await apublish(channel)
+        await until(lambda: other.ids == [1])
+        assert ended.ids == []
+        assert subscriber.position == 0
 
 
 # Hints are only hints
@@ -251,6 +369,7 @@ async def test_a_log_replaced_under_a_live_subscriber_is_told_as_another_epoch(c
         assert await take_ids(subscriber, 1) == [1]
         await sync_to_async(Counter.objects.filter(channel_id=channel.id).update)(epoch="restored")
         assert (await take(subscriber, 1))[0].reason is GapReason.EPOCH
+        assert subscriber.epoch == "restored"
         await apublish(channel)
         assert await take_ids(subscriber, 1) == [2]
 

@@ -2,7 +2,9 @@
 gets each message of its room after its position once and in order, or one notice that covers what is gone."""
 
 import asyncio
+import base64
 import itertools
+import pickle
 from unittest import mock
 
 import pytest
@@ -21,18 +23,23 @@ _names = (f"model{n}" for n in itertools.count())
 
 
 class Reader:
-    """A client: joins at a position, keeps what it was told, and can be cut and come back."""
+    """A client: joins at a position, keeps what it was told, and can be cut and come back.
 
-    def __init__(self, machine, room, after):
+    One that is `wired` is a sink as well: between two reads, what comes is written to it, unless it is stuck.
+    """
+
+    def __init__(self, machine, room, after, wired):
         self.machine = machine
         self.room = room
+        self.wired = wired
+        self.stuck = False
         self.told: list[Message | Gap] = []
         self.join(after)
         self.start = self.subscriber.joined_at
 
     def join(self, after):
         position = None if after is None else Position(after)
-        self.context = hub.subscribe(self.machine.channel_id, self.room, after=position)
+        self.context = hub.subscribe(self.machine.channel_id, self.room, after=position, sink=self if self.wired else None)
         self.subscriber = self.machine.run(self.context.__aenter__())
 
     def leave(self):
@@ -50,6 +57,17 @@ class Reader:
                 self.told += await asyncio.wait_for(self.subscriber.next(), patience)
         except TimeoutError:
             pass
+        while self.wired and not self.subscriber.rest(lambda: None):
+            self.told += await self.subscriber.next()
+
+    @staticmethod
+    def encode(event):
+        return base64.b64encode(pickle.dumps(event)) + b"\n"
+
+    def write(self, frames, limit):
+        if not self.stuck:
+            self.told += [pickle.loads(base64.b64decode(line)) for line in frames.splitlines()]
+        return not self.stuck
 
     def check(self):
         """What it was told so far is right as far as it goes; returns the id up to which it knows all."""
@@ -113,9 +131,9 @@ class LiveDelivery(RuleBasedStateMachine):
         hub_of(self).advanced(hint)
         self.run(asyncio.sleep(0))
 
-    @rule(target=readers, room=st.sampled_from([*ROOMS, ALL_ROOMS]), after=st.none() | st.integers(0, 30))
-    def join(self, room, after):
-        reader = Reader(self, room, after)
+    @rule(target=readers, room=st.sampled_from([*ROOMS, ALL_ROOMS]), after=st.none() | st.integers(0, 30), wired=st.booleans())
+    def join(self, room, after, wired):
+        reader = Reader(self, room, after, wired)
         self.all_readers.append(reader)
         return reader
 
@@ -123,6 +141,10 @@ class LiveDelivery(RuleBasedStateMachine):
     def read(self, reader):
         self.run(reader.read(patience=0.005))
         reader.check()
+
+    @rule(reader=readers)
+    def get_stuck_or_free(self, reader):
+        reader.stuck = not reader.stuck
 
     @rule(reader=readers)
     def cut_and_resume(self, reader):

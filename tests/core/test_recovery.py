@@ -61,9 +61,11 @@ def test_buffered_events_continue_a_position_when_their_first_one_does():
 
 
 def test_events_that_were_passed_already_are_dropped_and_a_new_epoch_never_is():
-    epoch = Gap(0, 0, GapReason.EPOCH)
-    events = [epoch, message(4), Gap(5, 5, TRIMMED), message(6), message(7)]
-    assert recovery.newer(5, events) == [epoch, message(6), message(7)]
+    epoch = Gap(0, 3, GapReason.EPOCH)
+    events = [message(4), Gap(5, 5, TRIMMED), message(6), Gap(7, 9, TRIMMED), message(10)]
+    assert recovery.newer(5, events) == [message(6), Gap(7, 9, TRIMMED), message(10)]
+    assert recovery.newer(8, events) == [Gap(9, 9, TRIMMED), message(10)]
+    assert recovery.newer(100, [*events, epoch, message(4)]) == [epoch, message(4)]
 
 
 @pytest.mark.parametrize(
