@@ -165,6 +165,10 @@ class Subscriber:
         self._closed = self._closed or reason
         self._wake_up()
 
+    def renew(self, access: Access) -> None:
+        """It reads by this right from now on."""
+        self.access, self.access_as_of = access, access.as_of
+
     def start_buffering(self, feed: Feed) -> None:
         self._feed = feed
         self._buffering = True
