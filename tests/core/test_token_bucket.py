@@ -95,6 +95,13 @@ def test_thirty_a_second_go_for_ever(clock: Clock) -> None:
         clock.now += 33_334
 
 
+def test_who_stays_below_the_rate_is_never_refused(clock: Clock) -> None:
+    buckets = OwnBuckets(clock)
+    for _ in range(40):  # wire/twilio.md §12, case 29
+        assert admitted(buckets, 1) == 1
+        clock.now += SECOND // 20
+
+
 def test_more_than_a_burst_is_never_saved_up(clock: Clock) -> None:
     buckets = OwnBuckets(clock)
     admitted(buckets, 30)
