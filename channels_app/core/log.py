@@ -18,7 +18,7 @@ import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from django.db import Error, connection, transaction
 
@@ -28,6 +28,7 @@ from channels_app.models.log import Message as MessageRow
 
 from . import notifier
 from .errors import Conflict, NotFound, PubSubError, StoreFull, StoreUnavailable
+from .statements import Statement, for_rows, for_table, in_one_transaction, run
 from .types import Draft, Head, Message, Receipt, StreamAdvanced
 
 COUNTER = Counter._meta.db_table
@@ -36,26 +37,51 @@ ROOM_HEAD = RoomHead._meta.db_table
 IDEMPOTENCY_KEY = IdempotencyKey._meta.db_table
 
 COLUMNS = "channel_id, id, previous_id, room, created_at, action, author, metadata, payload"
-INSERT_MESSAGES = f"INSERT INTO {MESSAGE} ({COLUMNS}) VALUES {{rows}}"
+# New messages know their places from the channel's end only: the id is `last_id - back`. `room_back` tells the message before
+# in the same room; it is null for the first one of a batch, which comes after what the room has.
+NEW = {"channel_id": "bigint", "back": "bigint", "room_back": "bigint", "room": "text", "created_at": "bigint"} | dict.fromkeys(
+    ("action", "author", "metadata", "payload"), "text"
+)
+_INSERT = (
+    f"INSERT INTO {MESSAGE} ({COLUMNS})"
+    " SELECT channel_id, counter.last_id - back, %s, room, created_at, action, author, metadata, payload"
+    f" FROM new JOIN {COUNTER} AS counter USING (channel_id)"
+)
+INSERT_MESSAGES = _INSERT % "counter.last_id - room_back"
+INSERT_MESSAGES_OF_ROOMS = (
+    _INSERT % "COALESCE(counter.last_id - room_back, head.last_id, 0)"
+    + f" LEFT JOIN {ROOM_HEAD} AS head USING (channel_id, room)"
+)
 UPSERT_ROOM_HEADS = (
-    f"INSERT INTO {ROOM_HEAD} (channel_id, room, last_id) VALUES {{rows}}"
+    f"INSERT INTO {ROOM_HEAD} (channel_id, room, last_id) SELECT column1, column2, last_id - column3"
+    f" FROM ({{rows}}) AS newest JOIN {COUNTER} ON channel_id = column1 WHERE true"
     " ON CONFLICT (channel_id, room) DO UPDATE SET last_id = excluded.last_id"
 )
 UPSERT_IDEMPOTENCY_KEYS = (
-    f"INSERT INTO {IDEMPOTENCY_KEY} (channel_id, digest, content, message_id, previous_id, created_at) VALUES {{rows}}"
+    f"INSERT INTO {IDEMPOTENCY_KEY} (channel_id, digest, content, message_id, previous_id, created_at) {{rows}}"
     " ON CONFLICT (channel_id, digest) DO UPDATE SET content = excluded.content, message_id = excluded.message_id,"
     " previous_id = excluded.previous_id, created_at = excluded.created_at"
 )
-# An UPDATE by itself locks rows in whatever order it meets them: so it gets them from a query that has locked them in order.
+RAISE_COUNTER = f"UPDATE {COUNTER} SET last_id = last_id + %s WHERE channel_id = %s RETURNING channel_id, last_id, epoch"
+# Of several. An UPDATE locks rows in whatever order it meets them: so it gets them from a query that has locked them in order.
 RAISE_COUNTERS = (
     "WITH grown (of_channel, by_count) AS ("
     f"SELECT counter.channel_id, added.column2 FROM {COUNTER} AS counter"
-    " JOIN (VALUES {rows}) AS added ON added.column1 = counter.channel_id ORDER BY counter.channel_id {lock})"
+    " JOIN ({rows}) AS added ON added.column1 = counter.channel_id ORDER BY counter.channel_id {lock})"
     f" UPDATE {COUNTER} SET last_id = last_id + by_count FROM grown WHERE channel_id = of_channel"
     " RETURNING channel_id, last_id, epoch"
 )
-
-T = TypeVar("T")
+# Joins: for `IN (VALUES …)` SQLite reads the whole table.
+FIND_COUNTERS = (
+    f"SELECT channel_id, epoch, last_id, trimmed_id FROM ({{rows}}) AS wanted JOIN {COUNTER} ON channel_id = column1"
+)
+FIND_ROOM_HEADS = (
+    f"SELECT channel_id, room, last_id FROM ({{rows}}) AS wanted JOIN {ROOM_HEAD} ON channel_id = column1 AND room = column2"
+)
+FIND_IDEMPOTENCY_KEYS = (
+    f"SELECT channel_id, digest, content, message_id, previous_id, created_at FROM ({{rows}}) AS wanted"
+    f" JOIN {IDEMPOTENCY_KEY} ON channel_id = column1 AND digest = column2 WHERE created_at > column3"
+)
 
 # A hint carries the messages themselves up to this size; past it, readers find them in the log.
 INLINE_BYTES = 64 * 1024
@@ -75,6 +101,7 @@ class Entry:
 
 Outcome = Receipt | PubSubError
 Key = tuple[int, str]  # channel, digest of an idempotency key and its author
+Place = tuple[int, int | None]  # of a new message: `back` and `room_back` (see NEW)
 Known = tuple[str, int, int, int]  # what a key was used for: digest of the content, message id, previous id, time
 
 
@@ -94,90 +121,96 @@ def append(entries: Sequence[Entry]) -> list[Outcome]:
     """
     now = now_us()
     keys = [_key(entry) for entry in entries]
-    with transaction.atomic(), connection.cursor() as cursor:
+    with in_one_transaction(several_runs=any(keys)), connection.cursor() as cursor:
         known = _find_keys(cursor, entries, keys, now) if any(keys) else {}
         fresh = _first_ones(keys, known)
-        growth = collections.Counter(entries[index].channel_id for index in fresh)
-        counters = _raise_counters(cursor, growth)
-        previous = {(channel_id, ""): last_id - growth[channel_id] for channel_id, (last_id, _) in counters.items()}
-        previous |= _find_room_heads(cursor, {(e.channel_id, e.draft.room) for e in entries if e.draft.room})
-        messages = {index: _number(entries[index], previous, now) for index in fresh if entries[index].channel_id in counters}
-        _insert(cursor, INSERT_MESSAGES, [_row(message) for message in messages.values()])
-        room_heads = {(m.channel_id, m.room): m.id for m in messages.values() if m.room}
-        _insert(cursor, UPSERT_ROOM_HEADS, [(*of, last_id) for of, last_id in room_heads.items()])
-        added = {key: _use(message) for index, message in messages.items() if (key := keys[index])}
-        _insert(cursor, UPSERT_IDEMPOTENCY_KEYS, [(*key, *use) for key, use in added.items()])
+        messages, epochs = _store(cursor, [entries[index] for index in fresh], now)
+        stored = {index: message for index, message in zip(fresh, messages, strict=True) if message}
+        added = {key: _use(message) for index, message in stored.items() if (key := keys[index])}
+        run(cursor, for_rows(UPSERT_IDEMPOTENCY_KEYS, [(*key, *use) for key, use in added.items()]))
         known |= added
-        hints = _hints(messages.values(), counters)
+        hints = _hints(stored.values(), epochs)
         if hints:
             # robust: the messages are stored by then; a hint that fails costs the safety poll, never the publish.
             transaction.on_commit(lambda: notifier.announce(hints), robust=True)
     return [
-        Receipt(messages[index]) if index in messages else _repeated(entry, known.get(key) if key else None)
+        Receipt(stored[index]) if index in stored else _repeated(entry, known.get(key) if key else None)
         for index, (entry, key) in enumerate(zip(entries, keys, strict=True))
     ]
 
 
-def _raise_counters(cursor: Any, growth: Mapping[int, int]) -> dict[int, tuple[int, str]]:
-    """Lock the channels' counters and raise them; returns the new last id and the epoch of each channel that there is."""
+def _store(cursor: Any, entries: Sequence[Entry], now: int) -> tuple[list[Message | None], dict[int, str]]:
+    """Give the entries their ids and insert them; returns a message for each, None where the channel is gone, and the epochs.
+
+    What is written does not depend on what was read: so a database that takes several statements at once gets them all.
+    """
+    growth = collections.Counter(entry.channel_id for entry in entries)
+    places, newest = _places(entries, growth)
+    raised, room_heads, *_ = run(
+        cursor,
+        _raise_counters(growth),
+        for_rows(FIND_ROOM_HEADS, list(newest)),
+        for_table(
+            INSERT_MESSAGES_OF_ROOMS if newest else INSERT_MESSAGES,
+            NEW,
+            [_row(entry, place, now) for entry, place in zip(entries, places, strict=True)],
+        ),
+        for_rows(UPSERT_ROOM_HEADS, [(*room, back) for room, back in newest.items()]),
+    )
+    last_ids = {channel_id: last_id for channel_id, last_id, _ in raised}
+    heads = {(channel_id, room): last_id for channel_id, room, last_id in room_heads}
+    messages = [
+        _message(entry, place, last_ids[entry.channel_id], heads, now) if entry.channel_id in last_ids else None
+        for entry, place in zip(entries, places, strict=True)
+    ]
+    return messages, {channel_id: epoch for channel_id, _, epoch in raised}
+
+
+def _places(entries: Iterable[Entry], growth: Mapping[int, int]) -> tuple[list[Place], dict[tuple[int, str], int]]:
+    """Where each entry comes (see NEW), and where the newest one of each named room."""
+    left = dict(growth)
+    places: list[Place] = []
+    newest: dict[tuple[int, str], int] = {}
+    for entry in entries:
+        channel_id, room = entry.channel_id, entry.draft.room
+        back = left[channel_id] = left[channel_id] - 1
+        if room:
+            places.append((back, newest.get((channel_id, room))))
+            newest[channel_id, room] = back
+        else:
+            places.append((back, back + 1))
+    return places, newest
+
+
+def _row(entry: Entry, place: Place, now: int) -> tuple[Any, ...]:
+    draft = entry.draft
+    return (entry.channel_id, *place, draft.room, now, draft.action, draft.author, draft.metadata, draft.payload)
+
+
+def _message(entry: Entry, place: Place, last_id: int, heads: Mapping[tuple[int, str], int], now: int) -> Message:
+    channel_id, draft, (back, room_back) = entry.channel_id, entry.draft, place
+    previous_id = heads.get((channel_id, draft.room), 0) if room_back is None else last_id - room_back
+    return Message(
+        channel_id, last_id - back, previous_id, draft.room, now, draft.action, draft.author, draft.metadata, draft.payload
+    )
+
+
+def _raise_counters(growth: Mapping[int, int]) -> list[Statement]:
+    """Locks the channels' counters and raises them; gives channel, last id and epoch of those that there are."""
+    if len(growth) == 1:
+        return [(RAISE_COUNTER, [growth[channel_id], channel_id]) for channel_id in growth]
     lock = "FOR UPDATE OF counter" if connection.features.has_select_for_update else ""
-    counters: dict[int, tuple[int, str]] = {}
-    for chunk in _chunks(sorted(growth.items())):
-        cursor.execute(RAISE_COUNTERS.format(rows=_marks(chunk), lock=lock), _flat(chunk))
-        counters.update((channel_id, (last_id, epoch)) for channel_id, last_id, epoch in cursor.fetchall())
-    return counters
+    return for_rows(RAISE_COUNTERS.replace("{lock}", lock), sorted(growth.items()))
 
 
-def _find_room_heads(cursor: Any, rooms: set[tuple[int, str]]) -> dict[tuple[int, str], int]:
-    found: dict[tuple[int, str], int] = {}
-    for chunk in _chunks(sorted(rooms)):
-        cursor.execute(
-            # A join: for `IN (VALUES …)` SQLite reads the whole table.
-            f"SELECT channel_id, room, last_id FROM (VALUES {_marks(chunk)}) AS wanted"
-            f" JOIN {ROOM_HEAD} ON channel_id = column1 AND room = column2",
-            _flat(chunk),
-        )
-        found.update(((channel_id, room), last_id) for channel_id, room, last_id in cursor.fetchall())
-    return found
-
-
-def _number(entry: Entry, previous: dict[tuple[int, str], int], now: int) -> Message:
-    """The entry as the next message of its channel, which `previous` is told: the newest id by channel ("") and by room."""
-    channel_id, draft = entry.channel_id, entry.draft
-    before = previous.get((channel_id, draft.room), 0)
-    id_ = previous[channel_id, ""] + 1
-    previous[channel_id, ""] = previous[channel_id, draft.room] = id_
-    return Message(channel_id, id_, before, draft.room, now, draft.action, draft.author, draft.metadata, draft.payload)
-
-
-def _row(m: Message) -> tuple[Any, ...]:
-    return (m.channel_id, m.id, m.previous_id, m.room, m.created_at, m.action, m.author, m.metadata, m.payload)
-
-
-def _insert(cursor: Any, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    # One statement for many rows: SQLite's driver lets go of the interpreter's lock once for each statement, and to get it
-    # back from a busy event loop takes 5 ms.
-    for chunk in _chunks(rows):
-        cursor.execute(statement.format(rows=_marks(chunk)), _flat(chunk))
-
-
-def _marks(rows: Sequence[tuple[Any, ...]]) -> str:
-    return ", ".join(["(" + ", ".join(["%s"] * len(rows[0])) + ")"] * len(rows))
-
-
-def _flat(rows: Iterable[tuple[Any, ...]]) -> list[Any]:
-    return [value for row in rows for value in row]
-
-
-def _hints(messages: Iterable[Message], counters: Mapping[int, tuple[int, str]]) -> list[StreamAdvanced]:
+def _hints(messages: Iterable[Message], epochs: Mapping[int, str]) -> list[StreamAdvanced]:
     by_channel: dict[int, list[Message]] = {}
     for message in messages:
         by_channel.setdefault(message.channel_id, []).append(message)
     hints = []
     for channel_id, new in by_channel.items():
-        _, epoch = counters[channel_id]
         inline = sum(message.size for message in new) <= INLINE_BYTES
-        hints.append(StreamAdvanced(channel_id, epoch, {m.room: m.id for m in new}, tuple(new) if inline else ()))
+        hints.append(StreamAdvanced(channel_id, epochs[channel_id], {m.room: m.id for m in new}, tuple(new) if inline else ()))
     return hints
 
 
@@ -202,16 +235,12 @@ def _use(message: Message) -> Known:
 
 def _find_keys(cursor: Any, entries: Sequence[Entry], keys: Sequence[Key | None], now: int) -> dict[Key, Known]:
     # The locks first: of two publishes with one key, the second must see what the first stored. All of the batch's, for order.
-    counters = _raise_counters(cursor, dict.fromkeys((entry.channel_id for entry in entries), 0))
-    known: dict[Key, Known] = {}
-    for chunk in _chunks(sorted({key for key in keys if key and key[0] in counters})):
-        cursor.execute(
-            f"SELECT channel_id, digest, content, message_id, previous_id, created_at FROM (VALUES {_marks(chunk)}) AS wanted"
-            f" JOIN {IDEMPOTENCY_KEY} ON channel_id = column1 AND digest = column2 WHERE created_at > %s",
-            [*_flat(chunk), now - conf.IDEMPOTENCY_TTL * 1_000_000],
-        )
-        known.update(((channel_id, digest), (*use,)) for channel_id, digest, *use in cursor.fetchall())
-    return known
+    locking = _raise_counters(dict.fromkeys((entry.channel_id for entry in entries), 0))
+    oldest = now - conf.IDEMPOTENCY_TTL * 1_000_000
+    finding = for_rows(FIND_IDEMPOTENCY_KEYS, [(*key, oldest) for key in sorted({key for key in keys if key})])
+    counters, found = run(cursor, locking, finding)
+    there = {channel_id for channel_id, *_ in counters}
+    return {(channel_id, digest): (*use,) for channel_id, digest, *use in found if channel_id in there}
 
 
 def _first_ones(keys: Sequence[Key | None], known: Iterable[Key]) -> list[int]:
@@ -282,13 +311,14 @@ def head(channel_id: int, room: str | None) -> Head:
 def heads(keys: Iterable[tuple[int, str | None]]) -> dict[tuple[int, str | None], Head]:
     """`head` for many at once; those whose channel is gone are missing from the answer."""
     wanted = list(keys)
-    counters: dict[int, tuple[str, int, int]] = {}
     with connection.cursor() as cursor:
-        for chunk in _chunks(sorted({channel_id for channel_id, _ in wanted})):
-            marks = ", ".join(["%s"] * len(chunk))
-            cursor.execute(f"SELECT channel_id, epoch, last_id, trimmed_id FROM {COUNTER} WHERE channel_id IN ({marks})", chunk)
-            counters.update((channel_id, rest) for channel_id, *rest in cursor.fetchall())
-        room_heads = _find_room_heads(cursor, {(channel_id, room) for channel_id, room in wanted if room})
+        found, named = run(
+            cursor,
+            for_rows(FIND_COUNTERS, sorted({(channel_id,) for channel_id, _ in wanted})),
+            for_rows(FIND_ROOM_HEADS, sorted({(channel_id, room) for channel_id, room in wanted if room})),
+        )
+    counters = {channel_id: rest for channel_id, *rest in found}
+    room_heads = {(channel_id, room): last_id for channel_id, room, last_id in named}
     answer: dict[tuple[int, str | None], Head] = {}
     for channel_id, room in wanted:
         if channel_id in counters:
@@ -296,10 +326,6 @@ def heads(keys: Iterable[tuple[int, str | None]]) -> dict[tuple[int, str | None]
             room_last_id = room_heads.get((channel_id, room), 0) if room else last_id
             answer[channel_id, room] = Head(epoch, room_last_id, last_id, trimmed_id)
     return answer
-
-
-def _chunks(items: Sequence[T], size: int = 200) -> Iterable[Sequence[T]]:
-    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 # A channel's life
