@@ -1,10 +1,22 @@
 from .channels import BUILT_IN_CHANNELS, Channel
 from .log import Counter, IdempotencyKey, Lease, Message, Purge, RoomHead
-from .tenancy import Administrator, ApiKey, Collaborator, DirectoryVersion, Group, Instance, InstanceUser, Membership
+from .tenancy import (
+    Administrator,
+    AdministratorKey,
+    ApiKey,
+    Collaborator,
+    DirectoryVersion,
+    Group,
+    Instance,
+    InstanceUser,
+    Membership,
+)
+from .twilio import TwilioService, TwilioStream
 
 __all__ = [
     "BUILT_IN_CHANNELS",
     "Administrator",
+    "AdministratorKey",
     "ApiKey",
     "Channel",
     "Collaborator",
@@ -19,4 +31,6 @@ __all__ = [
     "Message",
     "Purge",
     "RoomHead",
+    "TwilioService",
+    "TwilioStream",
 ]

@@ -1,11 +1,22 @@
 """Channels: named configurations inside an instance. Their messages and counters are in `models.log`."""
 
+import uuid
+
 from django.db import models
+from django.db.models import Q
+from django.utils import timezone
 
 from .tenancy import Group, Instance
 from .validators import validate_channel_name
 
 BUILT_IN_CHANNELS = ("default", "eventlog")
+
+
+class LiveChannels(models.Manager["Channel"]):
+    """Channels whose time has not come: an expired one is gone for everybody, though its row goes a little later."""
+
+    def get_queryset(self) -> models.QuerySet["Channel"]:
+        return super().get_queryset().filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()))
 
 
 class Channel(models.Model):
@@ -34,8 +45,15 @@ class Channel(models.Model):
     retention_count = models.PositiveBigIntegerField(
         null=True, blank=True, help_text="Messages kept. Empty: the instance's default. 0: no limit."
     )
+    expires_at = models.DateTimeField(
+        null=True, blank=True, db_index=True, help_text="When the channel is deleted. Empty: never."
+    )
+    uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
+
+    objects = LiveChannels()
+    with_expired = models.Manager["Channel"]()
 
     class Meta:
         ordering = ["id"]

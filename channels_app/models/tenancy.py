@@ -1,5 +1,7 @@
 """Tenants and who may act in them: instances, keys, users, groups. Change them through `core.tenancy`."""
 
+import uuid
+
 from django.conf import settings
 from django.core.validators import MinLengthValidator
 from django.db import models
@@ -17,9 +19,29 @@ class Administrator(models.Model):
     key_prefix = models.CharField("account key", max_length=8, editable=False)
     key_sealed = models.TextField(editable=False)  # the login call hands the key out again
     metadata = models.JSONField(default=dict, blank=True, validators=[validate_metadata])
+    uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
 
     def __str__(self) -> str:
         return self.user.get_username()
+
+
+class AdministratorKey(models.Model):
+    """A further credential of an administrator, which can be taken away by itself. Its secret is shown once."""
+
+    administrator = models.ForeignKey(Administrator, models.CASCADE, related_name="keys")
+    uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    description = models.TextField(blank=True, default="")
+    digest = models.CharField(max_length=DIGEST_LENGTH, unique=True, editable=False)
+    prefix = models.CharField("secret", max_length=8, editable=False)
+    sealed = models.TextField(editable=False)  # access tokens are signed with it
+    created_at = models.DateTimeField(auto_now_add=True)
+    last_used_at = models.DateTimeField("last used", null=True, editable=False)
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.prefix}… {self.description}".strip()
 
 
 class Instance(models.Model):
@@ -46,6 +68,7 @@ class Instance(models.Model):
     poll_rate = models.PositiveIntegerField(
         null=True, blank=True, help_text="Long polls a second for all keys together. Empty: no limit."
     )
+    uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
