@@ -119,32 +119,22 @@ def append(entries: Sequence[Entry]) -> list[Outcome]:
     idempotency key used for something else) does not fail its neighbours. Database errors are raised: nothing is stored.
     It takes as many statements for a hundred channels as for one.
     """
-    now = now_us()
-    keys = [_key(entry) for entry in entries]
-    with in_one_transaction(several_runs=any(keys)), connection.cursor() as cursor:
-        known = _find_keys(cursor, entries, keys, now) if any(keys) else {}
-        fresh = _first_ones(keys, known)
-        messages, epochs = _store(cursor, [entries[index] for index in fresh], now)
-        stored = {index: message for index, message in zip(fresh, messages, strict=True) if message}
-        added = {key: _use(message) for index, message in stored.items() if (key := keys[index])}
-        run(cursor, for_rows(UPSERT_IDEMPOTENCY_KEYS, [(*key, *use) for key, use in added.items()]))
-        known |= added
-        hints = _hints(stored.values(), epochs)
+    keyed = any(entry.draft.idempotency_key for entry in entries)
+    with in_one_transaction(several_runs=keyed), connection.cursor() as cursor:
+        outcomes, epochs = (_store_once if keyed else _store)(cursor, entries, now_us())
+        hints = _hints(outcomes, epochs)
         if hints:
             # robust: the messages are stored by then; a hint that fails costs the safety poll, never the publish.
             transaction.on_commit(lambda: notifier.announce(hints), robust=True)
-    return [
-        Receipt(stored[index]) if index in stored else _repeated(entry, known.get(key) if key else None)
-        for index, (entry, key) in enumerate(zip(entries, keys, strict=True))
-    ]
+    return outcomes
 
 
-def _store(cursor: Any, entries: Sequence[Entry], now: int) -> tuple[list[Message | None], dict[int, str]]:
-    """Give the entries their ids and insert them; returns a message for each, None where the channel is gone, and the epochs.
+def _store(cursor: Any, entries: Sequence[Entry], now: int) -> tuple[list[Outcome], dict[int, str]]:
+    """Give the entries their ids and insert them; returns their outcomes, and the epoch of each channel.
 
     What is written does not depend on what was read: so a database that takes several statements at once gets them all.
     """
-    growth = collections.Counter(entry.channel_id for entry in entries)
+    growth = collections.Counter([entry.channel_id for entry in entries])
     places, newest = _places(entries, growth)
     raised, room_heads, *_ = run(
         cursor,
@@ -153,17 +143,27 @@ def _store(cursor: Any, entries: Sequence[Entry], now: int) -> tuple[list[Messag
         for_table(
             INSERT_MESSAGES_OF_ROOMS if newest else INSERT_MESSAGES,
             NEW,
-            [_row(entry, place, now) for entry, place in zip(entries, places, strict=True)],
+            [
+                (entry.channel_id, *place, d.room, now, d.action, d.author, d.metadata, d.payload)
+                for entry, place in zip(entries, places, strict=True)
+                for d in (entry.draft,)
+            ],
         ),
         for_rows(UPSERT_ROOM_HEADS, [(*room, back) for room, back in newest.items()]),
     )
     last_ids = {channel_id: last_id for channel_id, last_id, _ in raised}
     heads = {(channel_id, room): last_id for channel_id, room, last_id in room_heads}
-    messages = [
-        _message(entry, place, last_ids[entry.channel_id], heads, now) if entry.channel_id in last_ids else None
-        for entry, place in zip(entries, places, strict=True)
-    ]
-    return messages, {channel_id: epoch for channel_id, _, epoch in raised}
+    outcomes: list[Outcome] = []
+    for entry, (back, room_back) in zip(entries, places, strict=True):
+        channel_id, d = entry.channel_id, entry.draft
+        last_id = last_ids.get(channel_id)
+        if last_id is None:
+            outcomes.append(NotFound("channel"))
+            continue
+        previous_id = heads.get((channel_id, d.room), 0) if room_back is None else last_id - room_back
+        message = Message(channel_id, last_id - back, previous_id, d.room, now, d.action, d.author, d.metadata, d.payload)
+        outcomes.append(Receipt(message))
+    return outcomes, {channel_id: epoch for channel_id, _, epoch in raised}
 
 
 def _places(entries: Iterable[Entry], growth: Mapping[int, int]) -> tuple[list[Place], dict[tuple[int, str], int]]:
@@ -182,19 +182,6 @@ def _places(entries: Iterable[Entry], growth: Mapping[int, int]) -> tuple[list[P
     return places, newest
 
 
-def _row(entry: Entry, place: Place, now: int) -> tuple[Any, ...]:
-    draft = entry.draft
-    return (entry.channel_id, *place, draft.room, now, draft.action, draft.author, draft.metadata, draft.payload)
-
-
-def _message(entry: Entry, place: Place, last_id: int, heads: Mapping[tuple[int, str], int], now: int) -> Message:
-    channel_id, draft, (back, room_back) = entry.channel_id, entry.draft, place
-    previous_id = heads.get((channel_id, draft.room), 0) if room_back is None else last_id - room_back
-    return Message(
-        channel_id, last_id - back, previous_id, draft.room, now, draft.action, draft.author, draft.metadata, draft.payload
-    )
-
-
 def _raise_counters(growth: Mapping[int, int]) -> list[Statement]:
     """Locks the channels' counters and raises them; gives channel, last id and epoch of those that there are."""
     if len(growth) == 1:
@@ -203,18 +190,35 @@ def _raise_counters(growth: Mapping[int, int]) -> list[Statement]:
     return for_rows(RAISE_COUNTERS.replace("{lock}", lock), sorted(growth.items()))
 
 
-def _hints(messages: Iterable[Message], epochs: Mapping[int, str]) -> list[StreamAdvanced]:
+def _hints(outcomes: Iterable[Outcome], epochs: Mapping[int, str]) -> list[StreamAdvanced]:
     by_channel: dict[int, list[Message]] = {}
-    for message in messages:
-        by_channel.setdefault(message.channel_id, []).append(message)
+    for outcome in outcomes:
+        if isinstance(outcome, Receipt) and not outcome.duplicate:
+            by_channel.setdefault(outcome.message.channel_id, []).append(outcome.message)
     hints = []
-    for channel_id, new in by_channel.items():
-        inline = sum(message.size for message in new) <= INLINE_BYTES
-        hints.append(StreamAdvanced(channel_id, epochs[channel_id], {m.room: m.id for m in new}, tuple(new) if inline else ()))
+    for channel_id, messages in by_channel.items():
+        inline = tuple(messages) if sum([message.size for message in messages]) <= INLINE_BYTES else ()
+        hints.append(StreamAdvanced(channel_id, epochs[channel_id], {m.room: m.id for m in messages}, inline))
     return hints
 
 
 # Idempotency keys
+
+
+def _store_once(cursor: Any, entries: Sequence[Entry], now: int) -> tuple[list[Outcome], dict[int, str]]:
+    """`_store` but for the entries whose key was used before, in an earlier batch or in this one."""
+    keys = [_key(entry) for entry in entries]
+    known = _find_keys(cursor, entries, keys, now)
+    fresh = _first_ones(keys, known)
+    outcomes, epochs = _store(cursor, [entries[index] for index in fresh], now)
+    stored = dict(zip(fresh, outcomes, strict=True))
+    added = {key: _use(told.message) for index, told in stored.items() if (key := keys[index]) and isinstance(told, Receipt)}
+    run(cursor, for_rows(UPSERT_IDEMPOTENCY_KEYS, [(*key, *use) for key, use in added.items()]))
+    known |= added
+    repeated = {
+        index: _repeated(entries[index], known.get(key)) for index, key in enumerate(keys) if key and index not in stored
+    }
+    return [(stored | repeated)[index] for index in range(len(entries))], epochs
 
 
 def _key(entry: Entry) -> Key | None:
