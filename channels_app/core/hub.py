@@ -61,9 +61,8 @@ async def subscribe(
     `access` is asked again when rights change; without it nobody asks. With a `sink`, what comes while the reader waits in
     `next` is written there instead. Raises NotFound when the channel is gone.
     """
+    subscriber = await join(channel_id, room, after=after, access=access, sink=sink, front=front)
     hub = current()
-    subscriber = Subscriber(channel_id, room, access, sink, front)
-    await hub.attach(subscriber, after)
     try:
         yield subscriber
     except asyncio.CancelledError:
@@ -74,6 +73,30 @@ async def subscribe(
         hub.detach(subscriber)
         if subscriber.closed:
             _tell_close(subscriber, subscriber.closed)
+
+
+async def join(
+    channel_id: int,
+    room: str | None,
+    *,
+    after: Position | None = None,
+    access: Access | None = None,
+    sink: Sink | None = None,
+    front: Front = NO_FRONT,
+) -> Subscriber:
+    """`subscribe` for a reader whose end is an event like its beginning: then it must `leave`."""
+    subscriber = Subscriber(channel_id, room, access, sink, front)
+    await current().attach(subscriber, after)
+    return subscriber
+
+
+def leave(subscriber: Subscriber) -> None:
+    """The end of who did `join`: the server closed it, or its client hung up."""
+    current().detach(subscriber)
+    if subscriber.closed:
+        _tell_close(subscriber, subscriber.closed)
+    else:
+        metrics.count_close(subscriber.front, None)
 
 
 class Hub:

@@ -24,8 +24,9 @@ from . import log, metrics, recovery
 from .credentials import Credentials
 from .database import in_thread
 from .directory import ChannelInfo
+from .errors import NotFound
 from .recovery import Event
-from .types import NO_FRONT, CloseReason, Front, Gap, GapReason, Head, Message, Position, Recovery
+from .types import CHANNEL_DELETED, NO_FRONT, CloseReason, Front, Gap, GapReason, Head, Message, Position, Recovery
 
 logger = logging.getLogger(__name__)
 
@@ -264,6 +265,9 @@ class Subscriber:
         self._buffer, self._bytes, self._buffering = [], 0, True
         try:
             head, messages = await in_thread(read_page, self.channel_id, self.room, self._position, self._page)
+        except NotFound:
+            self.close(CHANNEL_DELETED)
+            return
         except DatabaseError as error:
             # The log may be back in a moment: a live connection is worth waiting for it.
             logger.warning("A subscriber of channel %d waits for the log: %s", self.channel_id, error)

@@ -6,14 +6,14 @@ import contextlib
 import json
 import struct
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import parse_qsl
 
 from channels.consumer import AsyncConsumer
 from django.conf import settings
 
 from channels_app.core.recovery import Event
+from channels_app.core.subscriber import Sink
 
 from .base import Headers, Response
 
@@ -92,29 +92,22 @@ def _frame(head: int, payload: bytes) -> bytes:
     return struct.pack("!BBQ", head, 127, size) + payload
 
 
-@dataclass(slots=True, eq=False)
-class FrameSink:
+class FrameSink(Sink, Protocol):
     """A subscriber's way to the connection, on servers that let frames be written (`server.websocket`).
 
     All sinks with the same `encode` share one encoding; a sink may change its own at any time.
     """
 
-    writer: Any
     encode: Callable[[Event], bytes]
-
-    def write(self, frames: bytes, limit: int) -> bool:
-        written: bool = self.writer.write(frames, limit)
-        return written
 
     async def send(self, events: Sequence[Event]) -> None:
         """All of them in one write, once the connection has room."""
-        await self.writer.send(b"".join(map(self.encode, events)))
 
-    @classmethod
-    def of(cls, scope: Scope, encode: Callable[[Event], bytes]) -> "FrameSink | None":
-        """`encode` gives the frame of an event (b"": it is not shown); None where the server has no such writer."""
-        writer = scope.get("extensions", {}).get("pubsub.frames")
-        return cls(writer, encode) if writer else None
+    @staticmethod
+    def of(scope: Scope, encode: Callable[[Event], bytes]) -> "FrameSink | None":
+        """`encode` gives the frame of an event (b"": it is not shown); None where the server has no such sink."""
+        make = scope.get("extensions", {}).get("pubsub.frames")
+        return make(encode) if make else None
 
 
 class StreamingConsumer(AsyncConsumer):

@@ -1,17 +1,23 @@
-"""uvicorn's WebSocket protocol, which lets consumers write prebuilt frames (DESIGN: the fast writer).
+"""uvicorn's WebSocket protocol, which lets consumers write prebuilt frames, and holds little for a quiet connection.
 
 It offers two things through `scope["extensions"]`, which no other server has:
 
-* `pubsub.frames`: a `FrameWriter`. Its bytes go to the transport as they are, past ASGI's `send`, which costs a task switch and
-  an encoding per connection.
+* `pubsub.frames`: a function from an encoder (event → frame) to a `FrameWriter`. Its bytes go to the transport as they are,
+  past ASGI's `send`, which costs a task switch and an encoding per connection.
 * `pubsub.pings`: a function `(interval, timeout)` in seconds (None: never), to be called before accepting.
 """
 
+import asyncio
+import functools
 import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from uvicorn._types import ASGIReceiveEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
+
+from channels_app.core.recovery import Event
 
 FRAMES = "pubsub.frames"
 PINGS = "pubsub.pings"
@@ -20,11 +26,12 @@ PINGS = "pubsub.pings"
 class FrameWriter:
     """Writes whole WebSocket frames, unmasked and uncompressed as a server's are, between those that uvicorn writes."""
 
-    __slots__ = ("_protocol", "_transport")
+    __slots__ = ("_protocol", "_transport", "encode")
 
-    def __init__(self, protocol: "PubSubWebSocketProtocol") -> None:
+    def __init__(self, protocol: "PubSubWebSocketProtocol", encode: Callable[[Event], bytes]) -> None:
         self._protocol = protocol
         self._transport = protocol.transport
+        self.encode = encode
 
     def write(self, frames: bytes, limit: int) -> bool:
         """False, and nothing written, when more than `limit` bytes would wait in the transport's buffer."""
@@ -35,14 +42,83 @@ class FrameWriter:
             transport.write(frames)
         return True
 
-    async def send(self, frames: bytes) -> None:
+    async def send(self, events: Sequence[Event]) -> None:
         """Write them as soon as the transport asks for more: for who reads history, at the connection's pace."""
         await self._protocol.writable.wait()
-        self.write(frames, sys.maxsize)
+        self.write(b"".join(map(self.encode, events)), sys.maxsize)
+
+
+class EventQueue:
+    """What uvicorn needs of an asyncio.Queue, which has three deques of 624 bytes each. One reader waits at a time."""
+
+    __slots__ = ("_events", "_waiting")
+
+    def __init__(self) -> None:
+        self._events: list[ASGIReceiveEvent] = []
+        self._waiting: asyncio.Future[ASGIReceiveEvent] | None = None
+
+    def empty(self) -> bool:
+        return not self._events
+
+    def put_nowait(self, event: ASGIReceiveEvent) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(event)
+        else:
+            self._events.append(event)
+
+    def get(self) -> "asyncio.Future[ASGIReceiveEvent]":
+        self._waiting = asyncio.get_running_loop().create_future()
+        if self._events:
+            self._waiting.set_result(self._events.pop(0))
+        return self._waiting
+
+
+WRITABLE = asyncio.Event()  # of all connections that are: their own has a deque as well
+WRITABLE.set()
 
 
 class PubSubWebSocketProtocol(WebSocketsSansIOProtocol):
     """Named in `uvicorn_server.configure`; uvicorn is pinned to a minor version because of this class."""
+
+    # More than thirty attributes of one instance are a dictionary of 1.6 KB: these are none.
+    __slots__ = (
+        "close_sent",
+        "close_timeout",
+        "close_timer",
+        "conn",
+        "curr_msg_data_type",
+        "disconnected",
+        "frames",
+        "handshake_complete",
+        "handshake_initiated",
+        "initial_response",
+        "last_ping_rtt",
+        "pending_ping_payload",
+        "ping_interval",
+        "ping_sent_at",
+        "ping_timeout",
+        "ping_timer",
+        "pong_timer",
+        "queue",
+        "read_paused",
+        "request",
+        "response",
+        "scope",
+        "transport",
+        "writable",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.queue = EventQueue()  # type: ignore[assignment]
+        self.writable = WRITABLE
+
+    def pause_writing(self) -> None:
+        self.writable = asyncio.Event()
+
+    def resume_writing(self) -> None:
+        self.writable.set()
+        self.writable = WRITABLE
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -59,7 +135,12 @@ class PubSubWebSocketProtocol(WebSocketsSansIOProtocol):
         extensions: dict[str, Any] = self.scope["extensions"]
         extensions[PINGS] = self.set_pings
         if not self.conn.available_extensions:  # compressed frames differ from connection to connection
-            extensions[FRAMES] = FrameWriter(self)
+            extensions[FRAMES] = functools.partial(FrameWriter, self)
 
     def set_pings(self, interval: float | None, timeout: float | None) -> None:
         self.ping_interval, self.ping_timeout = interval, timeout
+
+    def start_keepalive(self) -> None:
+        """Called once the handshake is over: what was said in it is for nobody any more."""
+        super().start_keepalive()
+        del self.request, self.response, self.scope

@@ -6,13 +6,10 @@ for a gap.
 """
 
 import asyncio
-import contextlib
 import json
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from django.db import DatabaseError
 
@@ -28,7 +25,6 @@ from channels_app.core.subscriber import Access, Subscriber, SubscriberClosed
 from channels_app.core.types import CHANNEL_DELETED, RESTARTING, CloseReason, Front, Gap, Message, Position
 from channels_app.dialects.base import Response
 from channels_app.dialects.live import (
-    FrameSink,
     Scope,
     StreamingConsumer,
     address_of,
@@ -38,8 +34,8 @@ from channels_app.dialects.live import (
     query_of,
     refuse_handshake,
     send_response,
-    text_frame,
 )
+from channels_app.dialects.sockets import DeliveringConsumer
 
 from .access import admit
 from .auth import credentials
@@ -97,11 +93,8 @@ class Request:
     def answer(self, status: int, body: dict[str, object], headers: dict[str, str] | None = None) -> Response:
         return json_response(status, body, {**self.cors(), **(headers or {})})
 
-    def subscribe(
-        self, front: Front, channel: ChannelInfo, room: str, after: Position | None, sink: FrameSink | None = None
-    ) -> AbstractAsyncContextManager[Subscriber]:
-        access = Access(self.credentials, channel, self._as_of)
-        return hub.subscribe(channel.id, room, after=after, access=access, sink=sink, front=front)
+    def access(self, channel: ChannelInfo) -> Access:
+        return Access(self.credentials, channel, self._as_of)
 
     def cors(self) -> dict[str, str]:
         if "origin" not in self.headers:
@@ -141,7 +134,8 @@ class PollConsumer(StreamingConsumer):
     async def _stream(self, request: Request, channel: ChannelInfo, poll: PollRequest) -> None:
         last_event_id = integer(request.headers.get("last-event-id", ""))
         after = _position(request, poll.last_id if last_event_id is None else last_event_id)
-        async with request.subscribe(SSE, channel, poll.room, after) as subscriber:
+        access = request.access(channel)
+        async with hub.subscribe(channel.id, poll.room, after=after, access=access, front=SSE) as subscriber:
             headers = {"Content-Type": EVENT_STREAM, "Cache-Control": "no-cache", "X-Accel-Buffering": "no", **request.cors()}
             await self.send({"type": "http.response.start", "status": 200, "headers": header_list(headers)})
             await self._write(b"retry: 1000\n\n")
@@ -169,7 +163,8 @@ class PollConsumer(StreamingConsumer):
 
 async def _long_poll(request: Request, channel: ChannelInfo, poll: PollRequest) -> Response:
     """One message: the oldest after last_id at once, or the first to come; 204 when none comes (D15)."""
-    async with request.subscribe(LONG_POLL, channel, poll.room, _position(request, poll.last_id)) as subscriber:
+    after, access = _position(request, poll.last_id), request.access(channel)
+    async with hub.subscribe(channel.id, poll.room, after=after, access=access, front=LONG_POLL) as subscriber:
         waited = not subscriber.has_events
         headers = {"Content-Type": "application/json; charset=utf-8", **request.cors()}
         try:
@@ -193,62 +188,34 @@ async def _first_message(subscriber: Subscriber) -> tuple[Message, list[Gap]]:
             gaps.append(event)
 
 
-class ChannelConsumer(AsyncWebsocketConsumer):
+class ChannelConsumer(DeliveringConsumer):
     """A WebSocket: one text frame per message, as in a long poll; frames of the client are ignored (§10)."""
-
-    channel_layer_alias = None  # as in StreamingConsumer
-    _pumping: asyncio.Task[None] | None = None
 
     async def connect(self) -> None:
         request = Request(self.scope)
+        announces = request.query.get("hello") in ("1", "true")
         try:
             channel, poll = await request.admit()
-        except PubSubError as error:
-            # Before the handshake, as on the wire; a browser only sees that it failed.
-            await refuse_handshake(self.scope, self.send_event, request.refusal(error))
-            return
-        # A task of its own, since Channels hears of a disconnect only while no handler runs.
-        self._pumping = asyncio.ensure_future(self._pump(request, channel, poll))
-
-    async def _pump(self, request: Request, channel: ChannelInfo, poll: PollRequest) -> None:
-        announces = request.query.get("hello") in ("1", "true")
-        after = _position(request, poll.last_id)
-        try:
-            sink = FrameSink.of(self.scope, _announcing_frame if announces else _frame)
-            async with request.subscribe(WEBSOCKET, channel, poll.room, after, sink) as subscriber:
-                await self.accept()
-                if announces:
-                    await self.send(text_data=_dumps(_hello(channel, poll.room, subscriber)))
-                while True:
-                    events = await subscriber.next()
-                    if sink:
-                        await sink.send(events)
-                    else:
-                        await self._send_each(events, announces=announces)
-        except SubscriberClosed as closed:
-            await self.close(code=closed.reason.code, reason=closed.reason.reason)
+            subscriber = await self.join(
+                _announcing_text if announces else _text,
+                channel.id,
+                poll.room,
+                after=_position(request, poll.last_id),
+                access=request.access(channel),
+                front=WEBSOCKET,
+            )
         except (PubSubError, DatabaseError) as error:
             known = error if isinstance(error, PubSubError) else StoreUnavailable()
-            await refuse_handshake(self.scope, self.send_event, request.refusal(known))
-
-    async def _send_each(self, events: list[Event], *, announces: bool) -> None:
-        for event in events:
-            if isinstance(event, Message):
-                await self.send(text_data=poll_json(event).decode())
-            elif announces:
-                await self.send(text_data=_gap_text(event))
-
-    async def send_event(self, event: dict[str, Any]) -> None:
-        await self.base_send(event)
+            # Before the handshake, as on the wire; a browser only sees that it failed.
+            await refuse_handshake(self.scope, self.base_send, request.refusal(known))
+            return
+        await self.accept()
+        if announces:
+            await self.send(text_data=_dumps(_hello(channel, poll.room, subscriber)))
+        self.deliver()
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         """Frames of the client mean nothing here."""
-
-    async def disconnect(self, code: int) -> None:
-        if self._pumping is not None:
-            self._pumping.cancel()
-            with contextlib.suppress(asyncio.CancelledError, OSError):  # OSError: the client left in the middle of a write
-                await self._pumping
 
 
 def _position(request: Request, last_id: int | None) -> Position | None:
@@ -258,17 +225,13 @@ def _position(request: Request, last_id: int | None) -> Position | None:
     return Position(last_id, request.query.get("epoch", ""))
 
 
-def _frame(event: Message | Gap) -> bytes:
-    """A gap has no frame on Syncano's own wire."""
-    return text_frame(poll_json(event)) if isinstance(event, Message) else b""
+def _text(event: Event) -> bytes:
+    """A gap has no words on Syncano's own wire."""
+    return poll_json(event) if isinstance(event, Message) else b""
 
 
-def _announcing_frame(event: Message | Gap) -> bytes:
-    return _frame(event) if isinstance(event, Message) else text_frame(_gap_text(event).encode())
-
-
-def _gap_text(gap: Gap) -> str:
-    return _dumps({"gap": _gap(gap)})
+def _announcing_text(event: Event) -> bytes:
+    return poll_json(event) if isinstance(event, Message) else _dumps({"gap": _gap(event)}).encode()
 
 
 def _server_sent(event: Message | Gap) -> bytes:
