@@ -1,60 +1,31 @@
 """Requests to others: they arrive, or are tried again, or are dropped; nobody waits for them, and they go nowhere private."""
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from channels_app.core import addresses, delivery
 from channels_app.core.delivery import Delivery
 from tests.backends import free_port
+from tests.receiver import Receiver, receiving
 
 LOOPBACK = "127.0.0.0/8,::1/128"
 
 
-class Receiver:
-    """Somebody else's server. Answers what a test put into `answers`, then 200; while `held` is clear it does not answer."""
-
-    def __init__(self) -> None:
-        self.answers: list[int] = []
-        self.requests: list[tuple[str, bytes, dict[str, str]]] = []
-        self.arrived = asyncio.Event()
-        self.held = asyncio.Event()
-        self.held.set()
-        self.port = 0
-
-    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
-        self.requests.append((request.path_qs, await request.read(), dict(request.headers)))
-        self.arrived.set()
-        await self.held.wait()
-        status = self.answers.pop(0) if self.answers else 200
-        return web.Response(status=status, headers={"Location": "/elsewhere"} if status == 302 else {})
-
-    def delivery(self, path: str = "/hook", *, host: str = "127.0.0.1", owner: str = "instance 1") -> Delivery:
-        return Delivery(f"http://{host}:{self.port}{path}", b"a=1", {"X-Signature": "s"}, owner)
-
-    @property
-    def paths(self) -> list[str]:
-        return [path for path, _, _ in self.requests]
+def to(receiver: Receiver, path: str = "/hook", *, host: str = "127.0.0.1", owner: str = "instance 1") -> Delivery:
+    return Delivery(receiver.url(path, host), b"a=1", {"X-Signature": "s"}, owner)
 
 
 @pytest.fixture
 async def receiver(settings: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Receiver]:
     settings.PUBSUB = {**settings.PUBSUB, "PUSH_NETWORKS": LOOPBACK}
     monkeypatch.setattr(delivery, "FIRST_PAUSE", 0.0)
-    receiver = Receiver()
-    runner = web.ServerRunner(web.Server(receiver), shutdown_timeout=0)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    receiver.port = runner.addresses[0][1]
-    yield receiver
-    receiver.held.set()
-    await delivery.close(0)
-    await runner.cleanup()
+    async with receiving() as receiver:
+        yield receiver
+        receiver.held.set()
+        await delivery.close(0)
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +43,7 @@ async def sent(*deliveries: Delivery) -> None:
 
 
 async def test_it_arrives_as_it_was_given(receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
-    await sent(receiver.delivery("/hook?token=t"))
+    await sent(to(receiver, "/hook?token=t"))
     [(path, body, headers)] = receiver.requests
     assert (path, body, headers["X-Signature"]) == ("/hook?token=t", b"a=1", "s")
     assert caplog.records == []
@@ -81,7 +52,7 @@ async def test_it_arrives_as_it_was_given(receiver: Receiver, caplog: pytest.Log
 @pytest.mark.parametrize("status", [500, 503, 429, 408])
 async def test_it_is_tried_again_after_a_trouble_that_may_pass(receiver: Receiver, status: int) -> None:
     receiver.answers = [status, status]
-    await sent(receiver.delivery())
+    await sent(to(receiver))
     assert len(receiver.requests) == 3
 
 
@@ -90,14 +61,14 @@ async def test_it_is_not_tried_again_after_a_clear_answer(
     receiver: Receiver, caplog: pytest.LogCaptureFixture, status: int
 ) -> None:
     receiver.answers = [status]
-    await sent(receiver.delivery())
+    await sent(to(receiver))
     assert receiver.paths == ["/hook"]  # nor is a redirect followed
     assert caplog.messages == [f"A request to 127.0.0.1 for instance 1 was dropped: the answer was {status}"]
 
 
 async def test_it_is_given_up_at_last(receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
     receiver.answers = [500] * 10
-    await sent(receiver.delivery("/hook?token=secret"))
+    await sent(to(receiver, "/hook?token=secret"))
     assert len(receiver.requests) == 5
     assert caplog.messages == ["A request to 127.0.0.1 for instance 1 was dropped: the answer was 500"]
 
@@ -121,7 +92,7 @@ async def test_an_address_that_is_none_is_dropped(receiver: Receiver, caplog: py
 
 async def test_a_receiver_that_does_not_answer_delays_nobody(receiver: Receiver) -> None:
     receiver.held.clear()
-    delivery.send(receiver.delivery("/slow"))
+    delivery.send(to(receiver, "/slow"))
     await receiver.arrived.wait()
     assert receiver.paths == ["/slow"]
 
@@ -129,7 +100,7 @@ async def test_a_receiver_that_does_not_answer_delays_nobody(receiver: Receiver)
 async def test_an_attempt_takes_only_so_long(receiver: Receiver, settings: Any, caplog: pytest.LogCaptureFixture) -> None:
     settings.PUBSUB = {**settings.PUBSUB, "PUSH_TIMEOUT": "0.05", "PUSH_ATTEMPTS": "2"}
     receiver.held.clear()
-    await sent(receiver.delivery())
+    await sent(to(receiver))
     assert len(receiver.requests) == 2
     assert len(caplog.messages) == 1
 
@@ -140,8 +111,8 @@ async def test_one_owners_dead_receiver_does_not_fill_the_queue_for_the_others(
     settings.PUBSUB = {**settings.PUBSUB, "PUSH_QUEUE": "50"}
     receiver.held.clear()
     for number in range(8):
-        delivery.send(receiver.delivery(f"/{number}"))
-    delivery.send(receiver.delivery("/other", owner="instance 2"))
+        delivery.send(to(receiver, f"/{number}"))
+    delivery.send(to(receiver, "/other", owner="instance 2"))
     assert caplog.messages == ["A request to 127.0.0.1 for instance 1 was dropped: too many are waiting"] * 3
     receiver.held.set()
     await delivery.close(30)
@@ -151,7 +122,7 @@ async def test_one_owners_dead_receiver_does_not_fill_the_queue_for_the_others(
 async def test_what_was_delivered_makes_room(receiver: Receiver, settings: Any, caplog: pytest.LogCaptureFixture) -> None:
     settings.PUBSUB = {**settings.PUBSUB, "PUSH_QUEUE": "1"}
     for number in range(3):
-        await sent(receiver.delivery(f"/{number}"))
+        await sent(to(receiver, f"/{number}"))
     assert receiver.paths == ["/0", "/1", "/2"]
     assert caplog.messages == []
 
@@ -160,7 +131,7 @@ async def test_what_is_late_when_the_server_ends_is_dropped_and_told(
     receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:
     receiver.held.clear()
-    delivery.send(receiver.delivery())
+    delivery.send(to(receiver))
     await receiver.arrived.wait()
     await delivery.close(0.01)
     assert caplog.messages == ["A request to 127.0.0.1 for instance 1 was dropped: the server is ending"]
@@ -209,7 +180,7 @@ async def test_no_spelling_of_this_machine_gets_through(
     receiver: Receiver, settings: Any, caplog: pytest.LogCaptureFixture, host: str
 ) -> None:
     settings.PUBSUB = {**settings.PUBSUB, "PUSH_NETWORKS": ""}
-    await sent(receiver.delivery(host=host))
+    await sent(to(receiver, host=host))
     assert receiver.requests == []
     assert len(caplog.messages) == 1
     assert "was dropped" in caplog.text
