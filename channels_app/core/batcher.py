@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 
 class Sized(Protocol):
@@ -56,7 +56,7 @@ class Batcher(Generic[E, R]):
         self._max_entries = max_entries
         self._max_bytes = max_bytes
         self._waiting: deque[tuple[E, Waiter[R]]] = deque()
-        self._gathered: dict[asyncio.AbstractEventLoop, list[tuple[E, Waiter[R]]]] = {}
+        self._bursts: dict[asyncio.AbstractEventLoop, _Burst[E, R]] = {}
         self._changed = threading.Condition()
         self._closed = False
         self._thread: threading.Thread | None = None
@@ -67,24 +67,36 @@ class Batcher(Generic[E, R]):
         self._queue([(entry, future)])
         return future
 
-    def submit_soon(self, entry: E) -> "asyncio.Future[R]":
-        """`submit` for a coroutine. What its event loop submits in one tick crosses to the thread at once, and so do the
-        outcomes on their way back: to wake the other side costs more than an entry does. Full or closed is told by the future.
+    def submit_soon(self, entry: E, timeout: float | None = None) -> "asyncio.Future[R]":
+        """`submit` for a coroutine: full, closed and too late (TimeoutError) are told by the future.
+
+        What an event loop submits in one burst crosses to the thread at once, and so do the outcomes on their way back: to
+        wake the other side costs more than an entry does.
         """
         loop = asyncio.get_running_loop()
+        burst = self._bursts.get(loop) or self._new_burst(loop)
         future: asyncio.Future[R] = loop.create_future()
-        gathered = self._gathered.setdefault(loop, [])
-        gathered.append((entry, future))
-        if len(gathered) == 1:
-            loop.call_soon(self._hand_over, loop)
+        if timeout is not None:
+            burst.deadlines.add(future, timeout)
+        burst.entries.append((entry, future))
+        if len(burst.entries) == 1:
+            # Not in this tick but in the next, after a look at what else has arrived. The last batch was answered all at once,
+            # and so come the next requests: a batch of the first few of them would cost as much as one of all.
+            loop.call_soon(loop.call_soon, self._hand_over, burst)
         return future
 
-    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
-        gathered = self._gathered.pop(loop)
+    def _new_burst(self, loop: asyncio.AbstractEventLoop) -> "_Burst[E, R]":
+        for ended in [each for each in list(self._bursts) if each.is_closed()]:
+            del self._bursts[ended]
+        self._bursts[loop] = _Burst(loop)
+        return self._bursts[loop]
+
+    def _hand_over(self, burst: "_Burst[E, R]") -> None:
+        entries, burst.entries = burst.entries, []
         try:
-            self._queue(gathered)
+            self._queue(entries)
         except (BatcherFull, BatcherClosed) as error:
-            _tell([(waiter, error) for _, waiter in gathered])
+            _tell([(waiter, error) for _, waiter in entries])
 
     def _queue(self, entries: Sequence[tuple[E, Waiter[R]]]) -> None:
         with self._changed:
@@ -146,6 +158,49 @@ class Batcher(Generic[E, R]):
         for loop, told in elsewhere.items():
             with contextlib.suppress(RuntimeError):  # the loop has ended, and its coroutines with it
                 loop.call_soon_threadsafe(_tell, told)
+
+
+class _Burst(Generic[E, R]):
+    """What one event loop has submitted and not yet handed over, and until when its coroutines wait."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.entries: list[tuple[E, Waiter[R]]] = []
+        self.deadlines = Deadlines(loop)
+
+
+class Deadlines:
+    """Fails futures of one event loop, with TimeoutError, when they take too long.
+
+    One timer for all of them: a timer each costs a publish more than its place in a queue does.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiting: deque[tuple[float, asyncio.Future[Any]]] = deque()  # the oldest first
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, future: "asyncio.Future[Any]", seconds: float) -> None:
+        """`seconds` as for those before it: futures are looked at in the order in which they came."""
+        waiting = self._waiting
+        while waiting and waiting[0][1].done():
+            waiting.popleft()
+        if not waiting:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_later(seconds, self._expire)
+        waiting.append((self._loop.time() + seconds, future))
+
+    def _expire(self) -> None:
+        waiting = self._waiting
+        now = self._loop.time()
+        while waiting and (waiting[0][1].done() or waiting[0][0] <= now):
+            _, future = waiting.popleft()
+            if not future.done():
+                future.set_exception(TimeoutError())
+        self._timer = self._loop.call_at(waiting[0][0], self._expire) if waiting else None
 
 
 def _still_waits(waiter: Waiter[R]) -> bool:

@@ -2,12 +2,13 @@
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from unittest.mock import Mock
 
 import pytest
 
-from channels_app.core.batcher import Batcher, BatcherClosed, BatcherFull
+from channels_app.core.batcher import Batcher, BatcherClosed, BatcherFull, Deadlines
 
 
 @dataclass(frozen=True)
@@ -147,6 +148,15 @@ async def test_what_coroutines_submit_in_one_tick_is_one_batch(gate):
     assert gate.batches == [["a", "b", "c"]]
 
 
+async def test_what_arrives_in_the_next_tick_joins_the_batch(gate):
+    gate.opened.release()
+    batcher = Batcher(gate)
+    early = batcher.submit_soon(Item("early"))
+    await asyncio.sleep(0)
+    assert await asyncio.gather(early, batcher.submit_soon(Item("late"))) == ["EARLY", "LATE"]
+    assert gate.batches == [["early", "late"]]
+
+
 async def test_a_coroutine_that_gave_up_before_its_turn_is_not_handled(gate):
     batcher = Batcher(gate)
     start(batcher, gate)
@@ -182,3 +192,64 @@ async def test_a_coroutine_is_told_that_the_batcher_is_closed_or_full(gate):
         await full.submit_soon(Item("late"))
     with pytest.raises(BatcherClosed):
         await closed.submit_soon(Item("late"))
+
+
+async def test_a_coroutine_whose_time_is_up_is_told_so_and_its_entry_is_not_handled(gate):
+    batcher = Batcher(gate)
+    start(batcher, gate)
+    hasty, patient = batcher.submit_soon(Item("hasty"), timeout=0), batcher.submit_soon(Item("patient"), timeout=10)
+    with pytest.raises(TimeoutError):
+        await hasty
+    gate.opened.release(2)
+    assert await patient == "PATIENT"
+    assert gate.batches == [["first"], ["patient"]]
+
+
+class Clock:
+    """An event loop's clock and timers, which a test moves."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+        self.timers: list[tuple[float, Callable[[], None]]] = []
+
+    def time(self) -> float:
+        return self._now
+
+    def call_at(self, when: float, call: Callable[[], None]) -> Mock:
+        self.timers.append((when, call))
+        return Mock(cancel=lambda: self.timers.remove((when, call)))
+
+    def call_later(self, seconds: float, call: Callable[[], None]) -> Mock:
+        return self.call_at(self._now + seconds, call)
+
+    def move(self, to: float) -> None:
+        self._now = to
+        for timer in [each for each in self.timers if each[0] <= to]:
+            self.timers.remove(timer)
+            timer[1]()
+
+
+async def test_each_future_has_its_own_time_and_all_share_a_timer():
+    clock = Clock()
+    deadlines = Deadlines(clock)
+    first, second, third = (asyncio.get_running_loop().create_future() for _ in range(3))
+    for when, future in enumerate((first, second, third)):
+        clock.move(when)
+        deadlines.add(future, 5)
+        assert len(clock.timers) == 1
+    second.set_result("in time")
+    clock.move(5)
+    assert (type(first.exception()), second.result(), third.done()) == (TimeoutError, "in time", False)
+    clock.move(7)
+    assert type(third.exception()) is TimeoutError
+    assert not clock.timers
+
+
+async def test_a_future_that_is_done_is_not_kept_until_its_time_is_up():
+    clock = Clock()
+    deadlines = Deadlines(clock)
+    for _ in range(3):
+        future = asyncio.get_running_loop().create_future()
+        deadlines.add(future, 5)
+        future.set_result("in time")
+    assert len(deadlines) == 1
