@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from django.conf import settings
 from django.urls import URLPattern
@@ -12,8 +12,7 @@ from django.utils.module_loading import import_string
 Headers = list[tuple[bytes, bytes]]
 
 
-@dataclass(frozen=True)
-class Response:
+class Response(NamedTuple):
     """A whole HTTP answer, free of any framework."""
 
     status: int
@@ -21,10 +20,13 @@ class Response:
     body: bytes
 
 
+Claim = Callable[[bytes], Awaitable[Response | None]]
+
+
 class ExpressRoute(Protocol):
     """A hot operation that is answered in front of Django (`server.express`)."""
 
-    def claim(self, scope: dict[str, Any]) -> Callable[[bytes], Awaitable[Response | None]] | None:
+    def claim(self, scope: dict[str, Any]) -> Claim | None:
         """None: the request is no business of this route. Otherwise a function from the request's body to the answer.
 
         That function answers None for what it does not fully understand: Django gets the request as if nobody had looked.

@@ -1,6 +1,6 @@
 """The ASGI application: what every request passes on its way to a dialect or to Django.
 
-Housekeeping (lifespan) → Health → BodyLimit → ExpressLane → LiveRoutes (consumers) → Django
+Housekeeping (lifespan) → ExpressLane → Health → BodyLimit → LiveRoutes (consumers) → Django
 
 A WebSocket goes from Housekeeping to LiveRoutes: what is between them concerns HTTP, and would be held as long as it is open.
 """
@@ -13,7 +13,7 @@ from channels_app.core.database import in_thread
 from channels_app.dialects.base import Dialect, dialect_of_path
 from channels_app.dialects.live import send_response
 
-from .asgi import Application, Event, Receive, Scope, Send
+from .asgi import Application, Event, Receive, Scope, Send, announced_length
 from .express import ExpressLane
 from .health import Health
 from .live_routes import LiveRoutes
@@ -23,7 +23,7 @@ PUSH_SECONDS = 3.0  # for requests to others that are on their way when the serv
 
 def build(django: Application) -> Application:
     live = LiveRoutes(django)
-    return Housekeeping(Health(BodyLimit(ExpressLane(live))), websockets=live)
+    return Housekeeping(ExpressLane(Health(BodyLimit(live))), websockets=live)
 
 
 class Housekeeping:
@@ -82,8 +82,8 @@ class BodyLimit:
             await self._application(scope, receive, send)
             return
         limit = dialect.max_body()
-        length = next((value for name, value in scope["headers"] if name == b"content-length"), b"")
-        if length.isdigit() and int(length) > limit:
+        length = announced_length(scope)
+        if length is not None and length > limit:
             await _refuse(dialect, scope, send, limit)
             return
         try:

@@ -1,4 +1,4 @@
-"""The types of ASGI, as the server's parts use them."""
+"""The types of ASGI, as the server's parts use them, and what they ask of a scope."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -8,3 +8,11 @@ Event = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+def announced_length(scope: Scope) -> int | None:
+    """The bytes that the request's body will have, when it says so."""
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return int(value) if value.isdigit() else None
+    return None

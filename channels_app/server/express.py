@@ -6,33 +6,43 @@ fully understands, over the same functions as its view; every other one goes on 
 
 from django.utils.module_loading import import_string
 
-from channels_app.dialects.base import ExpressRoute, dialects
+from channels_app.dialects.base import Claim, ExpressRoute, dialect_of_path, dialects
 from channels_app.dialects.live import send_response
 
-from .asgi import Application, Event, Receive, Scope, Send
+from .asgi import Application, Event, Receive, Scope, Send, announced_length
 
 
 class ExpressLane:
+    """Stands in front of everything that a publish need not pass: so it only takes a request that announces a body which its
+    dialect allows."""
+
     def __init__(self, application: Application) -> None:
         self._application = application
-        self._routes: list[ExpressRoute] = [import_string(dialect.express) for dialect in dialects() if dialect.express]
+        self._routes: dict[str, ExpressRoute] = {each.name: import_string(each.express) for each in dialects() if each.express}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] == "POST":
-            for route in self._routes:
-                claim = route.claim(scope)
-                if claim is None:
-                    continue
-                body = await _read(receive)
-                if body is None:
-                    return  # the client left before it had sent everything
-                response = await claim(body)
-                if response is not None:
-                    await send_response(send, response)
-                    return
-                receive = _replaying(body, receive)
-                break
+        claim = self._claim(scope)
+        if claim is not None:
+            body = await _read(receive)
+            if body is None:
+                return  # the client left before it had sent everything
+            response = await claim(body)
+            if response is not None:
+                await send_response(send, response)
+                return
+            receive = _replaying(body, receive)
         await self._application(scope, receive, send)
+
+    def _claim(self, scope: Scope) -> Claim | None:
+        if scope["type"] != "http" or scope["method"] != "POST":
+            return None
+        dialect = dialect_of_path(scope["path"])
+        if dialect is None or dialect.name not in self._routes:
+            return None
+        length = announced_length(scope)
+        if length is None or length > dialect.max_body():
+            return None
+        return self._routes[dialect.name].claim(scope)
 
 
 async def _read(receive: Receive) -> bytes | None:

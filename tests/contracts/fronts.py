@@ -37,7 +37,7 @@ class Fronts:
             return answer
 
         monkeypatch.setattr(module, "_publish", counted)
-        self._fronts = [BodyLimit(LiveRoutes(django)), BodyLimit(ExpressLane(LiveRoutes(django)))]
+        self._fronts = [BodyLimit(LiveRoutes(django)), ExpressLane(BodyLimit(LiveRoutes(django)))]
 
     async def both(self, path: str = "", **request: Any) -> httpx.Response:
         view, lane = [await self._ask(front, path or self._path, request) for front in self._fronts]

@@ -4,8 +4,8 @@ It takes a POST of JSON with a key in its headers or query, to a channel that ma
 answers what only the log can say of it. Whatever is refused before that, Django refuses: there is one source of errors.
 """
 
+import functools
 import re
-from collections.abc import Awaitable, Callable
 
 from channels_app.core import directory, publishing, throttling
 from channels_app.core.credentials import Credentials
@@ -13,7 +13,7 @@ from channels_app.core.database import in_thread
 from channels_app.core.errors import PubSubError, StoreUnavailable
 from channels_app.core.permissions import authorize_publish
 from channels_app.core.types import Draft, Front
-from channels_app.dialects.base import Response
+from channels_app.dialects.base import Claim, Response
 from channels_app.dialects.live import Scope, cors_headers, header_list, headers_of, json_response, query_of
 
 from .auth import credentials
@@ -33,28 +33,22 @@ FRONT = Front("syncano", "express")
 class PublishRoute:
     """`dialects.base.ExpressRoute`."""
 
-    def claim(self, scope: Scope) -> Callable[[bytes], Awaitable[Response | None]] | None:
+    def claim(self, scope: Scope) -> Claim | None:
         match = PUBLISH.fullmatch(scope["path"])
         if match is None:
             return None
         headers = headers_of(scope)
-        if headers.get("content-type", "").lower() not in JSON_TYPES or "content-length" not in headers:
-            return None
-        if "content-encoding" in headers:
+        if headers.get("content-type", "").lower() not in JSON_TYPES or "content-encoding" in headers:
             return None
         asked = credentials(headers, query_of(scope))
         if not asked.api_key:
             return None  # it may be in the body
         version, instance_name, channel_name = match.groups()
-
-        async def answer(body: bytes) -> Response | None:
-            return await _publish(body, headers, asked, version, instance_name, channel_name)
-
-        return answer
+        return functools.partial(_publish, headers, asked, version, instance_name, channel_name)
 
 
 async def _publish(
-    body: bytes, headers: dict[str, str], asked: Credentials, version: str, instance_name: str, channel_name: str
+    headers: dict[str, str], asked: Credentials, version: str, instance_name: str, channel_name: str, body: bytes
 ) -> Response | None:
     cors = cors_headers(headers)
     try:
