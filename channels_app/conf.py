@@ -90,20 +90,20 @@ def _load() -> Conf:
 
 
 class _LazyConf:
-    """Reads the settings at first use, and again after a test has changed them."""
+    """Reads the settings at first use, and again after a test has changed them. What it has read are plain attributes."""
 
     def __init__(self) -> None:
-        self._loaded: Conf | None = None
         setting_changed.connect(self._forget)
 
     def _forget(self, *, setting: str, **_: Any) -> None:
         if setting == "PUBSUB":
-            self._loaded = None
+            vars(self).clear()
 
     def __getattr__(self, name: str) -> Any:
-        if self._loaded is None:
-            self._loaded = _load()
-        return getattr(self._loaded, name)
+        if vars(self):
+            raise AttributeError(name)
+        vars(self).update(vars(_load()))
+        return getattr(self, name)
 
 
 conf: Conf = _LazyConf()  # type: ignore[assignment]  # behaves as one; made at first use

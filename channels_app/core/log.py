@@ -17,8 +17,7 @@ import hashlib
 import secrets
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import Error, connection, transaction
 
@@ -87,8 +86,7 @@ FIND_IDEMPOTENCY_KEYS = (
 INLINE_BYTES = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One publish on its way into the log."""
 
     channel_id: int

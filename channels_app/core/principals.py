@@ -1,5 +1,6 @@
 """Who is asking, free of any dialect."""
 
+import functools
 import json
 from dataclasses import dataclass
 
@@ -44,18 +45,16 @@ class Principal:
         return self.role in (FULL, WRITE) or self.ignore_acl
 
     @property
-    def author(self) -> dict[str, int]:
-        """What a message says of who published it (wire/syncano.md §3)."""
-        if self.administrator_id:
-            return {"admin": self.administrator_id}
-        author = {"api_key": self.api_key_id}
-        if self.user_id:
-            author["user"] = self.user_id
-        return author
-
-    @property
     def author_json(self) -> str:
-        return json.dumps(self.author, separators=(",", ":"))
+        """What a message says of who published it (wire/syncano.md §3)."""
+        return _author_json(self.administrator_id, self.api_key_id, self.user_id)
+
+
+@functools.lru_cache(maxsize=1024)
+def _author_json(administrator_id: int, api_key_id: int, user_id: int) -> str:
+    if administrator_id:
+        return json.dumps({"admin": administrator_id}, separators=(",", ":"))
+    return json.dumps({"api_key": api_key_id} | ({"user": user_id} if user_id else {}), separators=(",", ":"))
 
 
 ANONYMOUS = Principal()

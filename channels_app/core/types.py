@@ -18,8 +18,7 @@ class Front(NamedTuple):
 NO_FRONT = Front("none", "none")
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """What a publisher hands in. `payload`, `author` and `metadata` are JSON text; `room` is "" on a default channel."""
 
     payload: str
@@ -76,8 +75,7 @@ class Head:
     trimmed_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """What a publisher gets back, after the commit. `duplicate`: the idempotency key was seen before."""
 
     message: Message

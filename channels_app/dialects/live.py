@@ -49,6 +49,8 @@ def cors_headers(headers: Mapping[str, str]) -> dict[str, str]:
 def query_of(scope: Scope) -> dict[str, str]:
     """The query's parameters; of repeated ones the first. Bytes that are no UTF-8 are replaced, as Django does."""
     query: dict[str, str] = {}
+    if not scope["query_string"]:
+        return query
     for name, value in parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True):
         query.setdefault(name, value)
     return query

@@ -17,7 +17,7 @@ def _refuse_constant(text: str) -> Any:
 
 # Made once: json.loads and json.dumps would make one for each call.
 _decoder = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse_constant)
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 
 
 def parse(text: bytes) -> Any:

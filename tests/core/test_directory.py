@@ -1,5 +1,6 @@
 """Look-ups are remembered for a moment, forgotten at once when they change here, and never across tenants."""
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -122,7 +123,7 @@ def test_a_user_key_speaks_for_its_user_and_an_unknown_one_for_nobody(info, inst
     text = unseal(user.key_sealed)
     principal = who(secret.text, info, text)
     assert (principal.user_id, principal.group_ids) == (user.pk, {group.pk})
-    assert principal.author == {"api_key": principal.api_key_id, "user": user.pk}
+    assert json.loads(principal.author_json) == {"api_key": principal.api_key_id, "user": user.pk}
     assert who(secret.text, info, "0" * 40).user_id == 0
     other = tenancy.create_instance(owner=owner, name="cintra")
     _, other_secret = tenancy.create_api_key(other)

@@ -1,6 +1,6 @@
 """Where a request carries its keys (wire/syncano.md §3)."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from channels_app.core.credentials import Credentials
 
@@ -23,11 +23,10 @@ def credentials(headers: Mapping[str, str], query: Mapping[str, str], body: obje
 
 
 def _first(*places: object) -> str:
-    return next(_texts(places), "")
-
-
-def _texts(places: tuple[object, ...]) -> Iterator[str]:
-    return (place.strip() for place in places if isinstance(place, str) and place.strip())
+    for place in places:
+        if isinstance(place, str) and (text := place.strip()):
+            return text
+    return ""
 
 
 def _after_the_scheme(authorization: str) -> str:
