@@ -38,6 +38,7 @@ class Dispatcher:
         self._position: int | None = None  # None: nobody has told where the log stands
         self._target = 0  # the newest id anybody has told of
         self._filling: asyncio.Task[None] | None = None
+        self._told = False  # of something, since the fill began to read its page
         self._outbox: list[Event] = []
 
     def attach(self, subscriber: Subscriber) -> None:
@@ -71,6 +72,7 @@ class Dispatcher:
             return True
         known = max(self._target, self._position)
         self._target = max(self._target, last_id)
+        self._told = True
         if self._filling is None:
             self._take(messages)
             self._fill_if_behind()
@@ -153,6 +155,7 @@ class Dispatcher:
             self._filling = None
 
     async def _fill_page(self, position: int) -> None:
+        self._told = False
         head, messages = await in_thread(read_page, self.channel_id, self.room, position, FILL_PAGE)
         if self._position != position or head.epoch != self._epoch:
             if self._position is not None and head.epoch != self._epoch:
@@ -164,5 +167,5 @@ class Dispatcher:
         if events:
             self._position = recovery.last_id(events[-1])
             self._fan_out(events)
-        else:
+        elif not self._told:
             self._target = position  # somebody told of an id that the log does not have

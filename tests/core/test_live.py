@@ -9,7 +9,7 @@ import pytest_asyncio
 from asgiref.sync import sync_to_async
 from django.db import OperationalError
 
-from channels_app.core import directory, hub, log, notifier, tenancy
+from channels_app.core import directory, dispatcher, hub, log, notifier, tenancy
 from channels_app.core import subscriber as subscriber_module
 from channels_app.core.credentials import Credentials
 from channels_app.core.errors import NotFound
@@ -105,8 +105,9 @@ async def test_every_subscriber_gets_every_message_once_and_in_order_while_many_
             assert ids == list(range(201 - len(ids), 201))
 
 
-async def test_what_is_published_between_a_read_and_the_start_of_its_room_is_not_missed(channel, monkeypatch):
-    read, was_read, go_on = hub._read_start, threading.Event(), threading.Event()
+def lingering(read):
+    """`read` as one that is done, and takes its time to say so: when it has read, and what lets it go on."""
+    was_read, go_on = threading.Event(), threading.Event()
 
     def linger(*arguments):
         found = read(*arguments)
@@ -114,14 +115,20 @@ async def test_what_is_published_between_a_read_and_the_start_of_its_room_is_not
         go_on.wait(10)
         return found
 
+    return linger, was_read, go_on
+
+
+async def test_what_is_published_between_a_read_and_the_start_of_its_room_is_not_missed(channel, monkeypatch):
+    linger, was_read, go_on = lingering(hub._read_start)
+
     async def join_and_take(count):
         async with hub.subscribe(channel.id, "") as subscriber:
             return await take_ids(subscriber, count)
 
-    monkeypatch.setattr(hub, "_read_start", linger)
-    early = asyncio.ensure_future(join_and_take(4))
-    await asyncio.to_thread(was_read.wait, 10)
-    monkeypatch.setattr(hub, "_read_start", read)
+    with monkeypatch.context() as patched:
+        patched.setattr(hub, "_read_start", linger)
+        early = asyncio.ensure_future(join_and_take(4))
+        await asyncio.to_thread(was_read.wait, 10)
     await apublish_many(channel, 3)
     async with hub.subscribe(channel.id, ""):  # its room's dispatcher begins after these three
         go_on.set()
@@ -267,6 +274,20 @@ async def test_a_hint_that_tells_too_much_does_no_harm(channel, silent, settings
         hub.current().advanced(await sync_to_async(hint_of)(channel, last_id=99))
         message = (await apublish(channel)).message
         hub.current().advanced(await sync_to_async(hint_of)(channel, message))
+        assert await take_ids(subscriber, 1) == [1]
+
+
+async def test_a_message_that_is_told_of_while_a_gap_is_read_is_not_forgotten(channel, silent, settings, monkeypatch):
+    settings.PUBSUB = {"SAFETY_POLL": 3600}
+    linger, was_read, go_on = lingering(dispatcher.read_page)
+    monkeypatch.setattr(dispatcher, "read_page", linger)
+    async with hub.subscribe(channel.id, "") as subscriber:
+        hub.current().advanced(await sync_to_async(hint_of)(channel, last_id=99))
+        await asyncio.to_thread(was_read.wait, 10)
+        message = (await apublish(channel)).message
+        hub.current().advanced(await sync_to_async(hint_of)(channel, message))
+        await asyncio.sleep(0)  # the hint is heard before the page is
+        go_on.set()
         assert await take_ids(subscriber, 1) == [1]
 
 
