@@ -68,7 +68,7 @@ class TestQuickstart:
 
 @pytest.mark.django_db
 def test_commands_say_when_the_database_lacks_migrations() -> None:
-    MigrationRecorder.Migration.objects.filter(app="channels_app", name="0001_initial").delete()
+    MigrationRecorder.Migration.objects.filter(app="channels_app").delete()
     for command in ("quickstart", "serve", "trim"):
         with pytest.raises(CommandError, match=r"lacks [1-9][0-9]* migrations\. Run `manage\.py migrate`"):
             output_of(command)
@@ -81,8 +81,8 @@ def test_trim_removes_what_retention_lets_go_and_counts_it() -> None:
     for _ in range(5):
         publishing.publish(principal_of(answer["api_key"], "demo-instance"), lobby, Draft(payload="{}", author="{}"))
     Instance.objects.update(retention_count=2)
-    assert "Removed 3 messages and 0 rows of deleted channels." in output_of("trim")
-    assert "Removed 0 messages" in output_of("trim")
+    assert "Removed 0 expired channels, 3 messages and 0 rows of deleted channels." in output_of("trim")
+    assert "Removed 0 expired channels, 0 messages" in output_of("trim")
 
 
 def test_explain_knows_every_close_code_and_what_to_do() -> None:

@@ -9,7 +9,8 @@ import base64
 import hashlib
 import re
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from uuid import UUID
 
 from cryptography.fernet import Fernet, MultiFernet
 from django.conf import settings
@@ -42,6 +43,10 @@ def new_account_key() -> Secret:
     return _new(odd=False)
 
 
+def new_administrator_key() -> Secret:
+    return _new(odd=False)
+
+
 def new_user_key() -> Secret:
     return _new(odd=False)
 
@@ -63,12 +68,17 @@ def masked(prefix: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a request brought, as digests: safe to keep as long as a connection lives. Empty: not given."""
+    """What a request brought, as digests: safe to keep as long as a connection lives. Empty: not given.
+
+    `account` and `account_key` are what some dialects name beside the secret: it must be that account's, or that key's.
+    """
 
     api_key: str = ""
     user_key: str = ""
     is_account: bool = False
     is_well_formed: bool = True
+    account: UUID | None = None
+    account_key: UUID | None = None
     prefix: str = field(default="", compare=False)  # of the key, as lists show it: for logs
 
     @classmethod
@@ -81,6 +91,20 @@ class Credentials:
             is_well_formed=not key or _KEY.fullmatch(key) is not None,
             prefix=key[:PREFIX_LENGTH],
         )
+
+    @classmethod
+    def of_account(cls, account: UUID, secret: str) -> "Credentials":
+        """That account's own key."""
+        return replace(cls._of_administrator(secret), account=account)
+
+    @classmethod
+    def of_account_key(cls, key: UUID, secret: str) -> "Credentials":
+        """A further key of an account."""
+        return replace(cls._of_administrator(secret), account_key=key)
+
+    @classmethod
+    def _of_administrator(cls, secret: str) -> "Credentials":
+        return cls(api_key=digest(secret), is_account=True, prefix=secret[:PREFIX_LENGTH])
 
 
 def seal(text: str) -> str:

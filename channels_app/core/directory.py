@@ -8,9 +8,13 @@ second: so a revoked key is refused, and its connections are closed, within a se
 import asyncio
 import time
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
-from datetime import timedelta
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from hmac import compare_digest
 from typing import Any, TypeVar
+from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.db import OperationalError, transaction
@@ -21,6 +25,7 @@ from django.utils import timezone
 from channels_app.conf import conf
 from channels_app.models import (
     Administrator,
+    AdministratorKey,
     ApiKey,
     Channel,
     Collaborator,
@@ -32,9 +37,9 @@ from channels_app.models import (
 )
 
 from . import metrics
-from .credentials import Credentials
+from .credentials import Credentials, unseal
 from .database import in_thread
-from .errors import InvalidKey, NotFound, StoreUnavailable
+from .errors import InvalidKey, NotFound, PubSubError, StoreUnavailable
 from .principals import ANONYMOUS, FULL, Principal
 
 MAX_ENTRIES = 50_000
@@ -44,6 +49,7 @@ TOUCH_INTERVAL = timedelta(minutes=1)  # how fine "last used" is
 @dataclass(frozen=True, slots=True)
 class InstanceInfo:
     id: int
+    uuid: UUID
     name: str
     owner_id: int
     request_rate: int | None
@@ -53,6 +59,7 @@ class InstanceInfo:
 @dataclass(frozen=True, slots=True)
 class ChannelInfo:
     id: int
+    uuid: UUID
     instance_id: int
     instance_name: str
     name: str
@@ -61,6 +68,19 @@ class ChannelInfo:
     group_id: int | None
     group_permissions: str
     other_permissions: str
+    expires_at: datetime | None = None  # from then on it is gone for everybody
+
+    @property
+    def has_expired(self) -> bool:
+        return self.expires_at is not None and self.expires_at <= timezone.now()
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A key that its account signs with."""
+
+    secret: str = field(repr=False)
+    account: UUID
 
 
 class _Memory:
@@ -89,21 +109,33 @@ class _Memory:
 
 
 _memory = _Memory()
-_used_keys: set[int] = set()  # ids of API keys whose "last used" is to be written
+_used_keys: set[tuple[type[AdministratorKey | ApiKey], int]] = set()  # whose "last used" is to be written
+_from_memory_only: ContextVar[bool] = ContextVar("_from_memory_only", default=False)
+
+
+class _NotRememberedError(Exception):
+    pass
 
 
 T = TypeVar("T")
 
 
-def _remembered(key: Hashable, load: Callable[[], T]) -> T:
+def remember(key: Hashable, load: Callable[[], T]) -> T:
+    """What was loaded under that key less than a moment ago, or `load`'s answer now.
+
+    None is not remembered: what somebody makes after asking for it is there at once, also for other processes.
+    """
     entry = _memory.get(key)
     if entry is not None:
         value: T = entry[1]
         return value
+    if _from_memory_only.get():
+        raise _NotRememberedError
     generation = _memory.generation
     metrics.DIRECTORY_LOADS.inc()
     value = load()
-    _memory.put(key, value, generation)
+    if value is not None:
+        _memory.put(key, value, generation)
     return value
 
 
@@ -112,17 +144,29 @@ def _remembered(key: Hashable, load: Callable[[], T]) -> T:
 
 def instance(name: str) -> InstanceInfo:
     """The instance of that name, in any case. Raises NotFound."""
-    found = _remembered(("instance", name), lambda: _load_instance(name.lower()))
-    if found is None:
-        raise NotFound("instance")
-    return found
+    return _found("instance", remember(("instance", name), lambda: _load_instance(name.lower())))
+
+
+def instance_of_uuid(uuid: UUID) -> InstanceInfo:
+    """Raises NotFound."""
+    return _found("instance", remember(("instance", uuid), lambda: _load_instance_of_uuid(uuid)))
 
 
 def channel(of: InstanceInfo, name: str) -> ChannelInfo:
     """The instance's channel of that name, in any case. Raises NotFound."""
-    found = _remembered(("channel", of.id, name), lambda: _load_channel(of, name.lower()))
-    if found is None:
+    return existing(remember(("channel", of.id, name), lambda: _load_channel(of, name.lower())))
+
+
+def existing(found: ChannelInfo | None) -> ChannelInfo:
+    """Raises NotFound for None, and for a channel whose time has come since it was looked up."""
+    if found is None or found.has_expired:
         raise NotFound("channel")
+    return found
+
+
+def _found(kind: str, found: T | None) -> T:
+    if found is None:
+        raise NotFound(kind)
     return found
 
 
@@ -133,7 +177,7 @@ def resolve(credentials: Credentials, of: InstanceInfo | None) -> Principal:
     the instance, who must not learn that it exists.
     """
     key = ("principal", credentials, of.id if of else 0)
-    found = _remembered(key, lambda: _load_principal(credentials, of))
+    found = remember(key, lambda: _load_principal(credentials, of))
     if isinstance(found, type):
         raise found() if found is InvalidKey else NotFound("instance")
     return found
@@ -146,40 +190,43 @@ def find(credentials: Credentials, instance_name: str, channel_name: str) -> tup
 
 
 async def afind(credentials: Credentials, instance_name: str, channel_name: str) -> tuple[InstanceInfo, Principal, ChannelInfo]:
-    """`find` for coroutines. Raises StoreUnavailable too: when the database is away, or slower than `conf.PUBLISH_TIMEOUT`."""
-    found = remembered(credentials, instance_name, channel_name)
-    if found is not None:
-        return found
+    """`find` for coroutines; see `asked`."""
+    return await asked(partial(find, credentials, instance_name, channel_name))
+
+
+async def asked(ask: Callable[[], T]) -> T:
+    """What `ask` finds out here, for coroutines: at once where all of it is remembered and good, otherwise in a thread.
+
+    Raises as `ask` does; StoreUnavailable too: when the database is away, or slower than `conf.PUBLISH_TIMEOUT`.
+    """
+    token = _from_memory_only.set(True)
     try:
-        asking = in_thread(find, credentials, instance_name, channel_name)
-        return await asyncio.wait_for(asking, conf.PUBLISH_TIMEOUT)
+        return ask()
+    except (PubSubError, _NotRememberedError):
+        pass
+    finally:
+        _from_memory_only.reset(token)
+    try:
+        return await asyncio.wait_for(in_thread(ask), conf.PUBLISH_TIMEOUT)
     except (OperationalError, TimeoutError):
         raise StoreUnavailable from None
 
 
-def remembered(
-    credentials: Credentials, instance_name: str, channel_name: str
-) -> tuple[InstanceInfo, Principal, ChannelInfo] | None:
-    """`find` without the database: None unless all of it is remembered, and good."""
-    of = _peek(("instance", instance_name))
-    if of is None:
-        return None
-    principal, found = _peek(("principal", credentials, of.id)), _peek(("channel", of.id, channel_name))
-    return (of, principal, found) if isinstance(principal, Principal) and found is not None else None
-
-
-def _peek(key: Hashable) -> Any:
-    entry = _memory.get(key)
-    return entry[1] if entry is not None else None
-
-
 def again(channel: ChannelInfo) -> tuple[InstanceInfo, ChannelInfo]:
-    """The same channel and its instance as they are now, whatever they are called now. Raises NotFound."""
+    """The same channel and its instance as they are now, whatever they are called now. Raises NotFound.
+
+    Also when it has expired: its subscribers are told that it is gone when it goes, not that they may not read it.
+    """
     key = ("again", channel.id)
-    found = _remembered(key, lambda: Channel.objects.filter(pk=channel.id).select_related("instance").first())
+    found = remember(key, lambda: Channel.with_expired.filter(pk=channel.id).select_related("instance").first())
     if found is None:
         raise NotFound("channel")
-    return _instance_info(found.instance), channel_info(found, found.instance.name)
+    return instance_info(found.instance), channel_info(found, found.instance.name)
+
+
+def signing_key(uuid: UUID) -> SigningKey | None:
+    """The further key of an account that has that name; None: there is none, or its administrator is not active."""
+    return remember(("signing key", uuid), lambda: _load_signing_key(uuid))
 
 
 # Loading
@@ -193,11 +240,17 @@ def _load_instance(name: str) -> InstanceInfo | None:
     if not _is_name(name):
         return None
     row = Instance.objects.filter(name=name).first()
-    return _instance_info(row) if row else None
+    return instance_info(row) if row else None
 
 
-def _instance_info(row: Instance) -> InstanceInfo:
-    return InstanceInfo(row.pk, row.name, row.owner_id, row.request_rate, row.poll_rate)
+def _load_instance_of_uuid(uuid: UUID) -> InstanceInfo | None:
+    row = Instance.objects.filter(uuid=uuid).first()
+    return instance_info(row) if row else None
+
+
+def instance_info(row: Instance) -> InstanceInfo:
+    """The configuration row as the hot path sees it."""
+    return InstanceInfo(row.pk, row.uuid, row.name, row.owner_id, row.request_rate, row.poll_rate)
 
 
 def _load_channel(of: InstanceInfo, name: str) -> ChannelInfo | None:
@@ -211,6 +264,7 @@ def channel_info(row: Channel, instance_name: str) -> ChannelInfo:
     """The configuration row as the hot path sees it."""
     return ChannelInfo(
         id=row.pk,
+        uuid=row.uuid,
         instance_id=row.instance_id,
         instance_name=instance_name,
         name=row.name,
@@ -219,6 +273,7 @@ def channel_info(row: Channel, instance_name: str) -> ChannelInfo:
         group_id=row.group_id,
         group_permissions=row.group_permissions,
         other_permissions=row.other_permissions,
+        expires_at=row.expires_at,
     )
 
 
@@ -233,15 +288,41 @@ def _load_principal(credentials: Credentials, of: InstanceInfo | None) -> Princi
 
 
 def _load_administrator(credentials: Credentials, of: InstanceInfo | None) -> Principal | type[Exception]:
-    row = Administrator.objects.filter(key_digest=credentials.api_key, user__is_active=True).first()
+    row = _administrator(credentials)
     if row is None:
         return InvalidKey
+    role = _role(row.user_id, of)
+    return NotFound if role is None else Principal(administrator_id=row.user_id, account=row.uuid, role=role)
+
+
+def _administrator(credentials: Credentials) -> Administrator | None:
+    if credentials.account_key is not None:
+        key = _account_key(credentials.account_key)
+        if key is None or not compare_digest(key.digest, credentials.api_key):
+            return None
+        _note_use(key)
+        return key.administrator
+    row = Administrator.objects.filter(key_digest=credentials.api_key, user__is_active=True).first()
+    return row if row is not None and credentials.account in (None, row.uuid) else None
+
+
+def _account_key(uuid: UUID) -> AdministratorKey | None:
+    active = AdministratorKey.objects.filter(administrator__user__is_active=True)
+    return active.filter(uuid=uuid).select_related("administrator").first()
+
+
+def _load_signing_key(uuid: UUID) -> SigningKey | None:
+    key = _account_key(uuid)
+    return SigningKey(unseal(key.sealed), key.administrator.uuid) if key else None
+
+
+def _role(user_id: int, of: InstanceInfo | None) -> str | None:
+    """What the administrator may do in the instance; None: nothing."""
     if of is None:
-        return Principal(administrator_id=row.user_id)
-    if of.owner_id == row.user_id:
-        return Principal(administrator_id=row.user_id, role=FULL)
-    role = Collaborator.objects.filter(instance_id=of.id, user_id=row.user_id).values_list("role", flat=True).first()
-    return Principal(administrator_id=row.user_id, role=role) if role else NotFound
+        return ""
+    if of.owner_id == user_id:
+        return FULL
+    return Collaborator.objects.filter(instance_id=of.id, user_id=user_id).values_list("role", flat=True).first()
 
 
 def _load_key_bearer(credentials: Credentials, of: InstanceInfo | None) -> Principal | type[Exception]:
@@ -250,8 +331,7 @@ def _load_key_bearer(credentials: Credentials, of: InstanceInfo | None) -> Princ
     row = ApiKey.objects.filter(Q(digest=credentials.api_key) | in_overlap).first()
     if row is None or (of is not None and row.instance_id != of.id):
         return InvalidKey
-    if row.last_used_at is None or now - row.last_used_at > TOUCH_INTERVAL:
-        _used_keys.add(row.pk)
+    _note_use(row)
     user_id, group_ids = _load_user(credentials.user_key, row.instance_id)
     return Principal(
         api_key_id=row.pk,
@@ -263,6 +343,11 @@ def _load_key_bearer(credentials: Credentials, of: InstanceInfo | None) -> Princ
         user_id=user_id,
         group_ids=group_ids,
     )
+
+
+def _note_use(key: AdministratorKey | ApiKey) -> None:
+    if key.last_used_at is None or timezone.now() - key.last_used_at > TOUCH_INTERVAL:
+        _used_keys.add((type(key), key.pk))
 
 
 def _load_user(digest: str, instance_id: int) -> tuple[int, frozenset[int]]:
@@ -300,10 +385,10 @@ def as_of() -> int:
 
 
 def write_last_used() -> None:
-    """Store "last used" of the keys seen since the last call: one statement, off the hot path."""
+    """Store "last used" of the keys seen since the last call: off the hot path."""
     seen = [_used_keys.pop() for _ in range(len(_used_keys))]
-    if seen:
-        ApiKey.objects.filter(pk__in=seen).update(last_used_at=timezone.now())
+    for model in {model for model, _ in seen}:
+        model._default_manager.filter(pk__in=[pk for of, pk in seen if of is model]).update(last_used_at=timezone.now())
 
 
 def raise_version() -> None:
@@ -334,7 +419,7 @@ def _announce_change() -> None:
 
 def connect_signals() -> None:
     """Called once, when the app is ready."""
-    watched = (Administrator, ApiKey, Channel, Collaborator, Group, Instance, InstanceUser, Membership, get_user_model())
-    for model in watched:
+    administrators = (Administrator, AdministratorKey, Collaborator, get_user_model())
+    for model in (*administrators, ApiKey, Channel, Group, Instance, InstanceUser, Membership):
         post_save.connect(_on_change, sender=model, dispatch_uid=f"directory-save-{model.__name__}")
         post_delete.connect(_on_change, sender=model, dispatch_uid=f"directory-delete-{model.__name__}")

@@ -3,6 +3,7 @@
 import functools
 import json
 from dataclasses import dataclass
+from uuid import UUID
 
 FULL, WRITE, READ = "full", "write", "read"
 
@@ -11,11 +12,12 @@ FULL, WRITE, READ = "full", "write", "read"
 class Principal:
     """The bearer of a request's credentials, as `directory.resolve` found it. Anonymous when nothing is set.
 
-    An administrator (account key) has a `role` in the instance asked about; an API key belongs to one instance, and
-    may speak for one of its users.
+    An administrator (account key) has an `account`, and a `role` in the instance asked about; an API key belongs to one
+    instance, and may speak for one of its users.
     """
 
     administrator_id: int = 0
+    account: UUID | None = None
     role: str = ""
     api_key_id: int = 0
     instance_id: int = 0

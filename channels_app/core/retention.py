@@ -1,4 +1,4 @@
-"""Removing what need not be kept: old messages, expired idempotency keys, the rows of deleted channels.
+"""Removing what need not be kept: expired channels, old messages, expired idempotency keys, the rows of deleted channels.
 
 Everything goes in batches of `conf.RETENTION_BATCH` rows, each in a transaction of its own, with a pause in between: a
 publish waits for one batch at most. Messages are removed from the front of a channel only (`log`'s invariant). Of several
@@ -16,7 +16,7 @@ from django.db import DatabaseError
 from channels_app.conf import conf
 from channels_app.models import Channel
 
-from . import directory, log, metrics
+from . import directory, log, metrics, tenancy
 from .database import in_thread
 
 logger = logging.getLogger(__name__)
@@ -28,8 +28,9 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What one sweep removed, in rows: messages that retention ended, and rows of deleted channels."""
+    """What one sweep removed: channels whose time had come; messages that retention ended; rows of deleted channels."""
 
+    channels: int = 0
     messages: int = 0
     purged: int = 0
 
@@ -57,10 +58,11 @@ async def run_forever() -> None:
 def sweep(progress: Progress | None = None) -> Swept:
     """Remove now all that need not be kept. `progress` is called with a line of text now and then."""
     report = progress or (lambda _line: None)
+    channels = tenancy.remove_expired(Channel.with_expired.all())
     messages = sum(_trim_channel(channel_id, rule, report) for channel_id, rule in _rules_of_trimmable().items())
     _expire_idempotency_keys()
     purged = sum(_purge_channel(channel_id, report) for channel_id in log.dropped_channels())
-    return Swept(messages, purged)
+    return Swept(channels, messages, purged)
 
 
 def _rules_of_trimmable() -> dict[int, Rule]:

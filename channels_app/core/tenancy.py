@@ -4,12 +4,12 @@ Input checks are the models' own validators: call `clean` (or a serializer that 
 """
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.hashers import check_password, make_password
 from django.contrib.auth.models import User
-from django.db import transaction
+from django.db import models, transaction
 from django.db.models.signals import post_delete
 from django.dispatch import receiver
 from django.utils import timezone
@@ -17,6 +17,7 @@ from django.utils import timezone
 from channels_app.models import (
     BUILT_IN_CHANNELS,
     Administrator,
+    AdministratorKey,
     ApiKey,
     Channel,
     Group,
@@ -26,8 +27,8 @@ from channels_app.models import (
 )
 
 from . import log
-from .credentials import Secret, new_account_key, new_api_key, new_user_key
-from .errors import Conflict
+from .credentials import Secret, new_account_key, new_administrator_key, new_api_key, new_user_key
+from .errors import Conflict, NotFound
 
 MAX_GROUPS_PER_USER = 32
 
@@ -54,13 +55,33 @@ def reset_account_key(administrator: Administrator) -> Secret:
     return secret
 
 
+def create_administrator_key(administrator: Administrator, **fields: Any) -> tuple[AdministratorKey, Secret]:
+    """A new key, and its secret, which can be shown now and never again."""
+    secret = new_administrator_key()
+    stored = {"digest": secret.digest, "prefix": secret.prefix, "sealed": secret.sealed}
+    return AdministratorKey.objects.create(administrator=administrator, **stored, **fields), secret
+
+
+def renew_administrator_key(key: AdministratorKey) -> Secret:
+    """Give the key a new secret; the old one stops at once."""
+    secret = new_administrator_key()
+    key.digest, key.prefix, key.sealed = secret.digest, secret.prefix, secret.sealed
+    key.save()
+    return secret
+
+
 # Instances
 
 
 @transaction.atomic
-def create_instance(*, owner: User, name: str, **fields: Any) -> Instance:
-    """A new instance with its two built-in channels (wire/syncano.md §4)."""
+def create_instance(*, owner: User, name: str, companion: models.Model | None = None, **fields: Any) -> Instance:
+    """A new instance with its two built-in channels (wire/syncano.md §4).
+
+    `companion` is a dialect's own row about it, which comes into being with it.
+    """
     instance = Instance.objects.create(owner=owner, name=name.lower(), **fields)
+    if companion is not None:
+        _accompany(companion, instance=instance)
     for channel_name in BUILT_IN_CHANNELS:
         create_channel(
             instance,
@@ -86,11 +107,48 @@ def delete_instance(instance: Instance) -> None:
 
 
 @transaction.atomic
-def create_channel(instance: Instance, *, name: str, **fields: Any) -> Channel:
-    """A new channel, empty, whose first message will have id 1, under an epoch that no channel had before."""
+def create_channel(instance: Instance, *, name: str, companion: models.Model | None = None, **fields: Any) -> Channel:
+    """A new channel, empty, whose first message will have id 1, under an epoch that no channel had before.
+
+    `companion` is a dialect's own row about it, which comes into being with it.
+    """
+    remove_expired(Channel.with_expired.filter(instance=instance, name=name.lower()))
     channel = Channel.objects.create(instance=instance, name=name.lower(), **fields)
+    if companion is not None:
+        _accompany(companion, channel=channel)
     log.open_channel(channel.pk)
     return channel
+
+
+def _accompany(companion: models.Model, **whom: models.Model) -> None:
+    for name, row in whom.items():
+        setattr(companion, name, row)
+    companion.save(force_insert=True)
+
+
+@transaction.atomic
+def set_expiry(channel_id: int, expires_at: datetime | None) -> Channel:
+    """Raises NotFound: what has expired is gone, and does not come back."""
+    channel = Channel.objects.select_for_update().filter(pk=channel_id).first()
+    if channel is None:
+        raise NotFound("channel")
+    channel.expires_at = expires_at
+    channel.save(update_fields=["expires_at", "updated_at"])
+    return channel
+
+
+def remove_expired(channels: models.QuerySet[Channel]) -> int:
+    """Delete those whose time has come, each in a transaction of its own; answers how many. Their readers are told."""
+    expired = channels.filter(expires_at__lte=timezone.now()).values_list("pk", flat=True)
+    return sum(_remove_if_expired(pk) for pk in list(expired))
+
+
+@transaction.atomic
+def _remove_if_expired(pk: int) -> bool:
+    channel = Channel.with_expired.select_for_update().filter(pk=pk, expires_at__lte=timezone.now()).first()
+    if channel is not None:
+        channel.delete()
+    return channel is not None
 
 
 @transaction.atomic

@@ -1,6 +1,7 @@
 """Look-ups are remembered for a moment, forgotten at once when they change here, and never across tenants."""
 
 import json
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
@@ -172,3 +173,99 @@ def test_sealed_secrets_survive_the_rotation_of_seal_keys(settings):
     sealed = seal("secret")
     settings.PUBSUB = {"SEAL_KEYS": [second, first]}
     assert unseal(sealed) == "secret"
+
+
+def test_an_account_is_known_by_its_own_key_and_by_further_ones_each_under_its_name(info, owner):
+    administrator = tenancy.administrator_of(owner)
+    row, secret = tenancy.create_administrator_key(administrator)
+    own = Credentials.of_account(administrator.uuid, unseal(administrator.key_sealed))
+    further = Credentials.of_account_key(row.uuid, secret.text)
+    for credentials in (own, further):
+        principal = directory.resolve(credentials, info)
+        assert (principal.administrator_id, principal.account, principal.role) == (owner.pk, administrator.uuid, "full")
+
+
+def test_a_secret_is_no_key_under_another_name(info, owner):
+    administrator = tenancy.administrator_of(owner)
+    row, secret = tenancy.create_administrator_key(administrator)
+    other, _ = tenancy.create_administrator_key(administrator)
+    token = unseal(administrator.key_sealed)
+    for credentials in (
+        Credentials.of_account(row.uuid, token),
+        Credentials.of_account(administrator.uuid, secret.text),
+        Credentials.of_account_key(administrator.uuid, token),
+        Credentials.of_account_key(other.uuid, secret.text),
+        Credentials.of_account(administrator.uuid, ""),
+        Credentials.of(secret.text),
+    ):
+        with pytest.raises(InvalidKey):
+            directory.resolve(credentials, info)
+
+
+def test_a_further_key_stops_when_it_is_renewed_removed_or_its_administrator_inactive(info, owner):
+    row, first = tenancy.create_administrator_key(tenancy.administrator_of(owner))
+    second = tenancy.renew_administrator_key(row)
+    good = Credentials.of_account_key(row.uuid, second.text)
+    with pytest.raises(InvalidKey):
+        directory.resolve(Credentials.of_account_key(row.uuid, first.text), info)
+    assert directory.resolve(good, info).administrator_id == owner.pk
+    owner.is_active = False
+    owner.save()
+    with pytest.raises(InvalidKey):
+        directory.resolve(good, info)
+    assert directory.signing_key(row.uuid) is None
+    owner.is_active = True
+    owner.save()
+    assert directory.signing_key(row.uuid).secret == second.text
+    row.delete()
+    with pytest.raises(InvalidKey):
+        directory.resolve(good, info)
+    assert directory.signing_key(row.uuid) is None
+
+
+def test_the_use_of_a_further_key_is_noted(info, owner):
+    row, secret = tenancy.create_administrator_key(tenancy.administrator_of(owner))
+    directory.resolve(Credentials.of_account_key(row.uuid, secret.text), info)
+    directory.write_last_used()
+    row.refresh_from_db()
+    assert row.last_used_at is not None
+
+
+def test_what_is_made_after_it_was_asked_for_is_there_at_once(info, instance):
+    with pytest.raises(NotFound):
+        directory.channel(info, "novigrad")
+    with directory_of_another_process():
+        tenancy.create_channel(instance, name="novigrad")
+    assert directory.channel(info, "novigrad").name == "novigrad"
+
+
+@contextmanager
+def directory_of_another_process():
+    """What is changed inside is not told to this process's memory."""
+    mine, directory._memory = directory._memory, directory._Memory()
+    yield
+    directory._memory = mine
+
+
+def test_an_expired_channel_is_gone_at_once_also_where_it_is_remembered(info, make_channel):
+    channel = make_channel("cintra", expires_at=timezone.now() + timedelta(hours=1))
+    assert directory.channel(info, "cintra").id == channel.id
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timezone, "now", lambda now=timezone.now: now() + timedelta(hours=2))
+        with pytest.raises(NotFound):
+            directory.channel(info, "cintra")
+        directory.forget()
+        with pytest.raises(NotFound):
+            directory.channel(info, "cintra")
+
+
+async def test_what_is_remembered_is_answered_without_a_thread(transactional_db, monkeypatch):
+    loaded = []
+
+    def ask():
+        return directory.remember("lute", lambda: loaded.append(1) or "jaskier")
+
+    assert await directory.asked(ask) == "jaskier"
+    monkeypatch.setattr(directory, "in_thread", None)
+    assert await directory.asked(ask) == "jaskier"
+    assert len(loaded) == 1

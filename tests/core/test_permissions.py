@@ -1,6 +1,7 @@
 """`authorize` against the matrix of wire/syncano.md §7, without any wire."""
 
 import itertools
+from uuid import UUID
 
 import pytest
 
@@ -40,6 +41,7 @@ def channel(column: int, **changes: object) -> ChannelInfo:
     who, level = COLUMNS[column].split()
     fields: dict[str, object] = {
         "id": 1,
+        "uuid": UUID(int=1),
         "instance_id": 1,
         "instance_name": "rivia",
         "name": "lobby",

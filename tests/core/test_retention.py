@@ -1,11 +1,17 @@
 """What need not be kept goes, from the front, in batches; what must be kept stays."""
 
+from datetime import timedelta
+
 import pytest
+from asgiref.sync import sync_to_async
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
-from channels_app.core import log, retention, tenancy
-from channels_app.core.types import ALL_ROOMS
+from channels_app.core import hub, log, retention, tenancy
+from channels_app.core.errors import NotFound
+from channels_app.core.subscriber import SubscriberClosed
+from channels_app.core.types import ALL_ROOMS, CHANNEL_DELETED
 from channels_app.models import Channel, Counter, IdempotencyKey, Message, Purge, RoomHead
 
 from .conftest import publish, publish_many
@@ -112,3 +118,61 @@ def test_one_process_at_a_time_keeps_house(transactional_db):
     assert log.take_lease("retention", 60)
     assert not log.take_lease("retention", 60)
     assert log.take_lease("something else", 60)
+
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def later(monkeypatch):
+    """Let so much time pass."""
+    now = timezone.now
+
+    def later(by):
+        monkeypatch.setattr(timezone, "now", lambda: now() + by)
+
+    return later
+
+
+def test_a_channel_whose_time_has_come_goes_with_all_that_was_in_it(make_channel, later):
+    channel = make_channel("cintra", expires_at=timezone.now() + HOUR)
+    publish_many(channel, 3)
+    assert retention.sweep().channels == 0
+    later(HOUR)
+    assert retention.sweep().channels == 1
+    assert not Channel.with_expired.filter(pk=channel.id).exists()
+    assert not Message.objects.filter(channel_id=channel.id).exists()
+
+
+def test_the_name_of_an_expired_channel_is_free_before_it_is_swept(make_channel, later):
+    first = make_channel("cintra", expires_at=timezone.now() + HOUR)
+    later(HOUR)
+    assert not Channel.objects.filter(name="cintra").exists()
+    second = make_channel("cintra")
+    assert second.id != first.id
+    assert publish(second).message.id == 1
+
+
+def test_what_has_expired_does_not_come_back(make_channel, later):
+    channel = make_channel("cintra", expires_at=timezone.now() + HOUR)
+    later(HOUR)
+    with pytest.raises(NotFound):
+        tenancy.set_expiry(channel.id, None)
+
+
+def test_a_channel_can_be_given_more_time(make_channel, later):
+    channel = make_channel("cintra", expires_at=timezone.now() + HOUR)
+    tenancy.set_expiry(channel.id, None)
+    later(HOUR)
+    assert retention.sweep().channels == 0
+    assert Channel.objects.filter(pk=channel.id).exists()
+
+
+async def test_who_reads_an_expired_channel_is_told_that_it_is_gone(make_channel, later):
+    channel = await sync_to_async(make_channel)("cintra", expires_at=timezone.now() + HOUR)
+    async with hub.subscribe(channel.id, "", after=None) as subscriber:
+        later(HOUR)
+        await sync_to_async(retention.sweep)()
+        with pytest.raises(SubscriberClosed) as closed:
+            await subscriber.next()
+    assert closed.value.reason is CHANNEL_DELETED

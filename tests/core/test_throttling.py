@@ -2,6 +2,7 @@
 
 import logging
 from typing import Any
+from uuid import UUID
 
 import limits
 import pytest
@@ -35,7 +36,7 @@ def passed(times: int, count: Any, *whom: Any, **options: Any) -> int:
 
 
 def instance(number: int = 1, **rates: int) -> InstanceInfo:
-    return InstanceInfo(number, f"instance-{number}", 1, rates.get("request_rate"), rates.get("poll_rate"))
+    return InstanceInfo(number, UUID(int=number), f"instance-{number}", 1, rates.get("request_rate"), rates.get("poll_rate"))
 
 
 def test_each_address_has_its_own_limit_without_a_key(settings: Any) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -21,8 +22,8 @@ from channels_app.dialects.syncano.parsing import (
     parse_publish,
 )
 
-LOBBY = ChannelInfo(1, 1, "rivia", "lobby", False, True, None, "none", "none")
-ROOMS = ChannelInfo(2, 1, "rivia", "rooms", True, True, None, "none", "none")
+LOBBY = ChannelInfo(1, UUID(int=1), 1, "rivia", "lobby", False, True, None, "none", "none")
+ROOMS = ChannelInfo(2, UUID(int=2), 1, "rivia", "rooms", True, True, None, "none", "none")
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 values = st.recursive(
