@@ -23,7 +23,7 @@ from channels_app.conf import conf
 
 from .directory import ChannelInfo, InstanceInfo
 from .errors import PubSubError, Throttled
-from .token_bucket import Limit, OwnBuckets, SharedBuckets
+from .token_bucket import TOKEN, Limit, OwnBuckets, SharedBuckets
 
 logger = logging.getLogger(__name__)
 
@@ -65,19 +65,24 @@ def guard_login(address: str) -> Iterator[None]:
         raise
 
 
-def check_channel(channel: ChannelInfo, limit: Limit) -> None:
-    """One message to the channel, which takes a token from its bucket. Raises Throttled, and takes none, when there is none."""
-    _admit(_buckets().take(str(channel.id), limit))
+def check_channel(channel: ChannelInfo, limit: Limit, message: str = "") -> None:
+    """One message to the channel, which takes a token from its bucket.
+
+    Raises Throttled, with that message, when there is none: then none is taken.
+    """
+    if limit.rate:
+        _admit(_buckets().take(str(channel.id), limit), message)
 
 
-async def acheck_channel(channel: ChannelInfo, limit: Limit) -> None:
+async def acheck_channel(channel: ChannelInfo, limit: Limit, message: str = "") -> None:
     """`check_channel` for coroutines: waits for Redis without a thread."""
-    _admit(await _buckets().atake(str(channel.id), limit))
+    if limit.rate:
+        _admit(await _buckets().atake(str(channel.id), limit), message)
 
 
-def _admit(wait: int) -> None:
+def _admit(wait: int, message: str) -> None:
     if wait:
-        raise Throttled(math.ceil(wait / 1_000_000))
+        raise Throttled(math.ceil(wait / TOKEN), message)
 
 
 def _count(limit: limits.RateLimitItem, *whom: str, cost: int = 1) -> None:

@@ -23,7 +23,7 @@ MOST_OWN = 10_000  # buckets that are held before the full ones are looked for a
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A bucket holds `burst` tokens and starts full; `rate` of them come back each second. Both are at least 1."""
+    """A bucket holds `burst` tokens, at least 1, and starts full; `rate` come back each second. Rate 0: there is no limit."""
 
     rate: int
     burst: int
