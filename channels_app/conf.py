@@ -32,6 +32,8 @@ class Conf:
     SUBSCRIBER_BYTES: int = 1_048_576  # what may wait for one slow subscriber; past it, it reads the log
     POLL_WAIT: float = 310.0  # seconds a long poll is held (more than the SDKs' own 300: a 204 ends their loop)
     SSE_HEARTBEAT: float = 15.0  # seconds between two comments on a silent event stream
+    PING_INTERVAL: float = 20.0  # seconds between two pings of a WebSocket, where its dialect says nothing else; 0: never
+    PING_TIMEOUT: float = 20.0  # seconds in which a ping must be answered; 0: no matter when
     TWILIO_SESSION_AGE: int = 86_400  # seconds a Twilio client that is away is remembered: how far it got in which stream
     DRAIN_DELAY: float = 0.0  # seconds after SIGTERM in which connections are still taken, while /readyz says 503
     DRAIN_SECONDS: float = 20.0  # over which connections are closed after SIGTERM
