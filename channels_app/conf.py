@@ -63,6 +63,8 @@ class Conf:
     TWILIO_MAX_DATA: int = 4_096  # bytes of a stream message's Data, as compact JSON
     TWILIO_STREAM_RATE: int = 30  # messages a second that a stream takes for ever; 0: no limit
     TWILIO_STREAM_BURST: int = 30  # messages that a stream which was silent takes at once
+    TWILIO_STREAM_RETENTION: int = 60  # seconds that its messages are kept, until its channel says otherwise
+    TWILIO_MAX_SERVICES: int = 1_000  # made over Twilio's wire, per administrator
 
 
 def _parse(name: str, kind: Any, value: Any) -> Any:

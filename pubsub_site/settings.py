@@ -178,8 +178,8 @@ CORS_ALLOW_HEADERS = [
 CORS_EXPOSE_HEADERS = ["retry-after", "x-gap", "x-last-id"]
 CORS_PREFLIGHT_MAX_AGE = 86400
 
-# The dialects this server speaks: adding one is one folder and one line here.
-PUBSUB_DIALECTS = ["channels_app.dialects.syncano.dialect.SYNCANO"]
+# The dialects this server speaks: adding one is one folder and one line here. A path is the first one's whose prefix it has.
+PUBSUB_DIALECTS = ["channels_app.dialects.twilio.dialect.TWILIO", "channels_app.dialects.syncano.dialect.SYNCANO"]
 
 # Read by channels_app.conf, which documents each and holds the defaults.
 PUBSUB = {
@@ -191,7 +191,8 @@ PUBSUB = {
         "PUSH_ATTEMPTS", "PUSH_NETWORKS", "PUSH_QUEUE", "PUSH_TIMEOUT", "RETENTION_AGE", "RETENTION_BATCH",
         "RETENTION_COUNT", "RETENTION_INTERVAL",
         "SAFETY_POLL", "SEAL_KEYS", "SSE_HEARTBEAT", "SUBSCRIBER_BYTES", "SYNCANO_MAX_BODY", "TWILIO_MAX_BODY",
-        "TWILIO_MAX_DATA", "TWILIO_SESSION_AGE", "TWILIO_STREAM_BURST", "TWILIO_STREAM_RATE",
+        "TWILIO_MAX_DATA", "TWILIO_MAX_SERVICES", "TWILIO_SESSION_AGE", "TWILIO_STREAM_BURST", "TWILIO_STREAM_RATE",
+        "TWILIO_STREAM_RETENTION",
     )
     if f"PUBSUB_{name}" in env.ENVIRON
 }  # fmt: skip

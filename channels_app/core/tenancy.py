@@ -4,7 +4,7 @@ Input checks are the models' own validators: call `clean` (or a serializer that 
 """
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.hashers import check_password, make_password
@@ -70,6 +70,11 @@ def renew_administrator_key(key: AdministratorKey) -> Secret:
     return secret
 
 
+def revoke_administrator_key(key: AdministratorKey) -> None:
+    """As `revoke_api_key`. The access tokens signed with it are refused too."""
+    key.delete()
+
+
 # Instances
 
 
@@ -92,6 +97,15 @@ def create_instance(*, owner: User, name: str, companion: models.Model | None = 
     return instance
 
 
+@transaction.atomic
+def update_instance(instance: Instance, *, companion: type[models.Model], changed: Mapping[str, Any], **fields: Any) -> None:
+    """Set these fields of the instance, and in its row of that kind what is `changed`: the row is made when there is none."""
+    for name, value in fields.items():
+        setattr(instance, name, value)
+    instance.save(update_fields=[*fields, "updated_at"])
+    companion._default_manager.update_or_create(instance=instance, defaults=changed)
+
+
 def rename_instance(instance: Instance, new_name: str) -> None:
     instance.name = new_name.lower()
     instance.save(update_fields=["name", "updated_at"])
@@ -107,13 +121,23 @@ def delete_instance(instance: Instance) -> None:
 
 
 @transaction.atomic
-def create_channel(instance: Instance, *, name: str, companion: models.Model | None = None, **fields: Any) -> Channel:
+def create_channel(
+    instance: Instance,
+    *,
+    name: str,
+    lifetime: timedelta | None = None,
+    companion: models.Model | None = None,
+    **fields: Any,
+) -> Channel:
     """A new channel, empty, whose first message will have id 1, under an epoch that no channel had before.
 
-    `companion` is a dialect's own row about it, which comes into being with it.
+    After its `lifetime` it is gone. `companion` is a dialect's own row about it, which comes into being with it.
     """
     remove_expired(Channel.with_expired.filter(instance=instance, name=name.lower()))
     channel = Channel.objects.create(instance=instance, name=name.lower(), **fields)
+    if lifetime is not None:
+        channel.expires_at = channel.created_at + lifetime
+        Channel.objects.filter(pk=channel.pk).update(expires_at=channel.expires_at)
     if companion is not None:
         _accompany(companion, channel=channel)
     log.open_channel(channel.pk)
@@ -127,14 +151,13 @@ def _accompany(companion: models.Model, **whom: models.Model) -> None:
 
 
 @transaction.atomic
-def set_expiry(channel_id: int, expires_at: datetime | None) -> Channel:
-    """Raises NotFound: what has expired is gone, and does not come back."""
+def set_lifetime(channel_id: int, lifetime: timedelta | None) -> None:
+    """How long the channel has from now on; None: for ever. Raises NotFound: what has expired does not come back."""
     channel = Channel.objects.select_for_update().filter(pk=channel_id).first()
     if channel is None:
         raise NotFound("channel")
-    channel.expires_at = expires_at
+    channel.expires_at = timezone.now() + lifetime if lifetime is not None else None
     channel.save(update_fields=["expires_at", "updated_at"])
-    return channel
 
 
 def remove_expired(channels: models.QuerySet[Channel]) -> int:

@@ -4,12 +4,13 @@ import uuid
 
 import django.db.models.deletion
 from django.db import migrations, models
+from django.db.migrations.state import StateApps
 
 BATCH = 500
 WITH_UUID = ("administrator", "instance", "channel")
 
 
-def give_uuids(apps, schema_editor):
+def give_uuids(apps: StateApps, schema_editor: object) -> None:
     """Each row one of its own: a default is evaluated once for all rows that are there."""
     for name in WITH_UUID:
         rows = apps.get_model("channels_app", name)._base_manager

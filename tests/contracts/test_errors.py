@@ -1,10 +1,13 @@
 """Every dialect answers every error of the core: its table is total (DESIGN.md §7)."""
 
+from types import ModuleType
+
 import pytest
 
 from channels_app.core import errors
 from channels_app.core.errors import ALL_ERRORS, PubSubError
 from channels_app.dialects.syncano import errors as syncano
+from channels_app.dialects.twilio import errors as twilio
 
 EXAMPLES: dict[type[PubSubError], PubSubError] = {
     errors.NotFound: errors.NotFound("message"),
@@ -22,9 +25,10 @@ def test_the_list_of_the_core_is_closed() -> None:
     assert set(ALL_ERRORS) == in_core
 
 
-def test_the_syncano_table_is_total() -> None:
-    of_the_dialect = {each for each in subclasses(PubSubError) if each.__module__ == syncano.__name__}
-    assert set(syncano.TABLE) == set(ALL_ERRORS) | of_the_dialect
+@pytest.mark.parametrize("dialect", [syncano, twilio], ids=lambda module: module.__name__.split(".")[-2])
+def test_the_table_of_each_dialect_is_total(dialect: ModuleType) -> None:
+    of_the_dialect = {each for each in subclasses(PubSubError) if each.__module__ == dialect.__name__}
+    assert set(dialect.TABLE) == set(ALL_ERRORS) | of_the_dialect
 
 
 @pytest.mark.parametrize("kind", ALL_ERRORS, ids=lambda kind: kind.code)
@@ -60,3 +64,31 @@ def test_every_error_of_the_core_has_a_syncano_answer(kind: type[PubSubError]) -
 )
 def test_syncano_words(error: PubSubError, answer: tuple[int, dict[str, object], dict[str, str]]) -> None:
     assert syncano.render(error) == answer
+
+
+@pytest.mark.parametrize("kind", ALL_ERRORS, ids=lambda kind: kind.code)
+def test_every_error_of_the_core_has_a_twilio_answer(kind: type[PubSubError]) -> None:
+    status, body, headers = twilio.render(EXAMPLES.get(kind) or kind())
+    assert list(body) == ["code", "message", "more_info", "status"]
+    assert body["status"] == status
+    assert 400 <= status < 600
+    assert ("Retry-After" in headers) is kind.retryable
+
+
+def test_twilio_words() -> None:
+    more_info = "https://www.twilio.com/docs/errors/20404"
+    missing = {
+        "code": 20404,
+        "message": "The requested resource /Services/x was not found",
+        "more_info": more_info,
+        "status": 404,
+    }
+    assert twilio.render(errors.NotFound("instance"), "/v1/Services/x") == (404, missing, {})
+    status, body, headers = twilio.render(errors.InvalidKey())
+    assert (status, body["code"], body["message"], headers) == (
+        401,
+        20003,
+        "Authenticate",
+        {"WWW-Authenticate": 'Basic realm="Twilio API"'},
+    )
+    assert twilio.render(twilio.TwilioError(400, 54011, "Invalid TTL"))[1]["code"] == 54011

@@ -157,12 +157,12 @@ def test_what_has_expired_does_not_come_back(make_channel, later):
     channel = make_channel("cintra", expires_at=timezone.now() + HOUR)
     later(HOUR)
     with pytest.raises(NotFound):
-        tenancy.set_expiry(channel.id, None)
+        tenancy.set_lifetime(channel.id, None)
 
 
 def test_a_channel_can_be_given_more_time(make_channel, later):
     channel = make_channel("cintra", expires_at=timezone.now() + HOUR)
-    tenancy.set_expiry(channel.id, None)
+    tenancy.set_lifetime(channel.id, None)
     later(HOUR)
     assert retention.sweep().channels == 0
     assert Channel.objects.filter(pk=channel.id).exists()

@@ -4,11 +4,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rest_framework.metadata import BaseMetadata
-from rest_framework.negotiation import BaseContentNegotiation, DefaultContentNegotiation
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import BaseParser
-from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
+
+from channels_app.dialects.rest import AnyAccept
 
 from .parsing import parse_json
 
@@ -26,21 +27,11 @@ class PlainTextParser(JSONParser):
     media_type = "text/plain"
 
 
-class UTF8JSONRenderer(JSONRenderer):
-    charset = "utf-8"
-
-
-class AnyAccept(BaseContentNegotiation):
-    """Answers are JSON whatever `Accept` says; a body without a content type is taken for JSON."""
+class AnyContent(AnyAccept):
+    """A body without a content type is taken for JSON."""
 
     def select_parser(self, request: Request, parsers: Iterable[BaseParser]) -> BaseParser | None:
         return DefaultContentNegotiation().select_parser(request, parsers) if request.content_type else next(iter(parsers))
-
-    def select_renderer(
-        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
-    ) -> tuple[BaseRenderer, str]:
-        first = next(iter(renderers))
-        return first, first.media_type
 
 
 class Description(BaseMetadata):

@@ -2,6 +2,7 @@
 
 import re
 import secrets
+from functools import partial
 from hashlib import blake2b
 from uuid import UUID
 
@@ -19,6 +20,9 @@ def is_sid(text: str) -> bool:
 
 def sid(kind: str, uuid: UUID) -> str:
     return f"{kind}{uuid.hex}"
+
+
+account_sid, key_sid, service_sid, stream_sid = (partial(sid, kind) for kind in (ACCOUNT, KEY, SERVICE, STREAM))
 
 
 def uuid_of(kind: str, text: str) -> UUID | None:

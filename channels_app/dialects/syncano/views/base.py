@@ -6,20 +6,18 @@ from typing import Any
 
 from django.db import IntegrityError
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
 from rest_framework.exceptions import ValidationError
 from rest_framework.mixins import ListModelMixin
 from rest_framework.parsers import FormParser, MultiPartParser
 from rest_framework.request import Request
-from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
-from rest_framework.viewsets import GenericViewSet
 
 from channels_app.core import directory, throttling
 from channels_app.core.credentials import Credentials
 from channels_app.core.directory import InstanceInfo
 from channels_app.core.errors import NotFound, PermissionDenied
 from channels_app.core.principals import FULL, WRITE, Principal
+from channels_app.dialects.rest import RestViewSet
 from channels_app.models import Instance
 
 from .. import access, auth, errors
@@ -27,15 +25,14 @@ from ..pagination import KeysetPagination
 from ..parsing import integer
 from ..schema import SyncanoSchema
 from ..serializers.fields import UNIQUE
-from ..transport import AnyAccept, Description, JSONParser, PlainTextParser, UTF8JSONRenderer
+from ..transport import AnyContent, Description, JSONParser, PlainTextParser
 
 
-class SyncanoViewSet(GenericViewSet[Any]):
+class SyncanoViewSet(RestViewSet):
     """The base: transport, credentials and errors of the wire. Subclasses say in `enter` who may come in."""
 
     parser_classes = [JSONParser, PlainTextParser, FormParser, MultiPartParser]
-    renderer_classes = [UTF8JSONRenderer]
-    content_negotiation_class = AnyAccept
+    content_negotiation_class = AnyContent
     metadata_class = Description
     pagination_class = KeysetPagination
     schema = SyncanoSchema()
@@ -43,32 +40,8 @@ class SyncanoViewSet(GenericViewSet[Any]):
     tag = thing = things = ""
     is_public = False
 
-    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
-        request.encoding = "utf-8"  # whatever charset the client names: the wire has one
-        if "CONTENT_LENGTH" not in request.META:  # sent in chunks, which DRF would take for an empty body
-            request.META["CONTENT_LENGTH"] = str(len(request.body))
-        return super().initialize_request(request, *args, **kwargs)
-
     def get_exception_handler(self) -> Callable[..., Any]:
         return errors.exception_handler
-
-    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        self.format_kwarg = None
-        request.accepted_renderer, request.accepted_media_type = self.perform_content_negotiation(request)
-        if request.method != "OPTIONS":
-            self.enter(request)
-
-    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
-        finalized: Any = super().finalize_response(request, response, *args, **kwargs)
-        if isinstance(finalized, Response):
-            finalized.add_post_render_callback(_announce_length)
-        else:
-            _announce_length(finalized)
-        return finalized
-
-    def enter(self, request: Request) -> None:
-        """Find out who is asking (`request.auth`) and raise what keeps them out."""
-        raise NotImplementedError
 
     @property
     def version(self) -> str:
@@ -144,11 +117,6 @@ class InstanceScopedViewSet(SyncanoViewSet):
         if found is None:
             raise NotFound("instance")
         return found
-
-
-def _announce_length(response: HttpResponse) -> None:
-    """Without it the answer would go out in chunks. (Django's own middleware for this also redirects, so it stays out.)"""
-    response.headers["Content-Length"] = str(len(response.content))
 
 
 def is_editor(principal: Principal) -> bool:

@@ -49,7 +49,7 @@ class InstancesViewSet(NamedListMixin):
     def create(self, request: Request, **_: Any) -> Response:
         given = self.validated(NewInstanceSerializer)
         owner = get_user_model().objects.get(pk=self.principal.administrator_id)
-        if owner.instances.count() >= conf.MAX_INSTANCES:
+        if owner.instances.filter(twilio_service=None).count() >= conf.MAX_INSTANCES:  # services have a limit of their own
             raise QuotaExceeded(f"Instance count exceeded ({conf.MAX_INSTANCES}).")
         with unique("name"):
             instance = tenancy.create_instance(owner=owner, **given)
