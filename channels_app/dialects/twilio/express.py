@@ -1,0 +1,61 @@
+"""Publishing on the express lane: the same functions as `views.messages`, without Django around them.
+
+It takes a form to a stream that is there, from the account that owns it, with data that a stream takes; and it answers what
+only the limit and the log can say of it. Whatever is refused before that, Django refuses: there is one source of errors.
+"""
+
+import functools
+import re
+
+from channels_app.core import directory
+from channels_app.core.errors import PubSubError, StoreUnavailable
+from channels_app.core.types import Draft, Front
+from channels_app.dialects.base import Claim, Response
+from channels_app.dialects.live import Scope, cors_headers, header_list, headers_of, json_response
+
+from . import messages, sids
+from .errors import render
+from .parsing import parse_publish
+
+PUBLISH = re.compile(r"/v1/Services/([^/]+)/Streams/([^/]+)/Messages")
+JSON_HEADERS = {"Content-Type": "application/json; charset=utf-8"}
+
+FRONT = Front("twilio", "express")
+
+
+class PublishRoute:
+    """`dialects.base.ExpressRoute`."""
+
+    def claim(self, scope: Scope) -> Claim | None:
+        match = PUBLISH.fullmatch(scope["path"])
+        headers = headers_of(scope) if match else {}
+        if match is None or "content-encoding" in headers:
+            return None
+        service_ref, stream_ref = match.groups()
+        return functools.partial(_publish, scope["path"], headers, service_ref, stream_ref)
+
+
+async def _publish(path: str, headers: dict[str, str], service_ref: str, stream_ref: str, body: bytes) -> Response | None:
+    extra = {"Twilio-Request-Id": sids.request_sid(), **cors_headers(headers)}
+    try:
+        authorization = headers.get("authorization", "")
+        principal, channel = await directory.asked(functools.partial(messages.admit, authorization, service_ref, stream_ref))
+        payload = parse_publish(body, headers.get("content-type", ""))
+    except StoreUnavailable as error:
+        return _refusal(error, path, extra)  # Django would only wait for the database as long again
+    except Exception:  # noqa: BLE001  (Django meets it again, and answers it)
+        return None
+    try:
+        draft = Draft(payload=payload, author=principal.author_json, front=FRONT)
+        message = await messages.apublish(principal, channel, stream_ref, draft)
+    except PubSubError as error:
+        return _refusal(error, path, extra)
+    return Response(201, header_list({**JSON_HEADERS, **extra}), messages.message_json(channel, message))
+
+
+def _refusal(error: PubSubError, path: str, extra: dict[str, str]) -> Response:
+    status, content, headers = render(error, path)
+    return json_response(status, content, {**extra, **headers})
+
+
+PUBLISH_ROUTE = PublishRoute()

@@ -1,0 +1,42 @@
+"""Publishing a message to a stream, whichever front it came in by (wire/twilio.md §4)."""
+
+from channels_app.conf import conf
+from channels_app.core import directory, publishing, throttling
+from channels_app.core.directory import ChannelInfo
+from channels_app.core.principals import Principal
+from channels_app.core.token_bucket import Limit
+from channels_app.core.types import Draft, Message
+
+from . import auth, sids, streams
+
+
+def admit(authorization: str, service_ref: str, stream_ref: str) -> tuple[Principal, ChannelInfo]:
+    """Who wants to publish there, and where that is. Raises, the first that holds: InvalidKey, NotFound (service, stream)."""
+    asked = auth.credentials(authorization)
+    service = auth.service(auth.account(asked), service_ref)
+    return directory.resolve(asked, service), streams.find_channel(service, stream_ref)
+
+
+def publish(principal: Principal, channel: ChannelInfo, stream_ref: str, draft: Draft) -> Message:
+    """`stream_ref`: the stream as the client calls it. Raises Throttled, and as `publishing.publish`."""
+    throttling.check_channel(channel, _limit(), _too_many(stream_ref))
+    return publishing.publish(principal, channel, draft).message
+
+
+async def apublish(principal: Principal, channel: ChannelInfo, stream_ref: str, draft: Draft) -> Message:
+    """`publish` for coroutines: waits without a thread."""
+    await throttling.acheck_channel(channel, _limit(), _too_many(stream_ref))
+    return (await publishing.apublish(principal, channel, draft)).message
+
+
+def message_json(channel: ChannelInfo, message: Message) -> bytes:
+    """The answer to a publish."""
+    return f'{{"sid":"{sids.message_sid(channel.uuid, message)}","data":{message.payload}}}'.encode()
+
+
+def _limit() -> Limit:
+    return Limit(conf.TWILIO_STREAM_RATE, conf.TWILIO_STREAM_BURST)
+
+
+def _too_many(stream_ref: str) -> str:
+    return f"Rate limit exceeded for publish-stream-{stream_ref}"
