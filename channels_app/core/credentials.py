@@ -9,7 +9,8 @@ import base64
 import hashlib
 import re
 import secrets
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import NamedTuple
 from uuid import UUID
 
 from cryptography.fernet import Fernet, MultiFernet
@@ -66,8 +67,7 @@ def masked(prefix: str) -> str:
     return prefix.ljust(KEY_LENGTH, "•")
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(NamedTuple):
     """What a request brought, as digests: safe to keep as long as a connection lives. Empty: not given.
 
     `account` and `account_key` are what some dialects name beside the secret: it must be that account's, or that key's.
@@ -79,7 +79,7 @@ class Credentials:
     is_well_formed: bool = True
     account: UUID | None = None
     account_key: UUID | None = None
-    prefix: str = field(default="", compare=False)  # of the key, as lists show it: for logs
+    prefix: str = ""  # of the key, as lists show it: for logs
 
     @classmethod
     def of(cls, api_key: str | None, user_key: str | None = None) -> "Credentials":
@@ -95,12 +95,12 @@ class Credentials:
     @classmethod
     def of_account(cls, account: UUID, secret: str) -> "Credentials":
         """That account's own key."""
-        return replace(cls._of_administrator(secret), account=account)
+        return cls._of_administrator(secret)._replace(account=account)
 
     @classmethod
     def of_account_key(cls, key: UUID, secret: str) -> "Credentials":
         """A further key of an account."""
-        return replace(cls._of_administrator(secret), account_key=key)
+        return cls._of_administrator(secret)._replace(account_key=key)
 
     @classmethod
     def _of_administrator(cls, secret: str) -> "Credentials":

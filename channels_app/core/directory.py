@@ -7,7 +7,7 @@ second: so a revoked key is refused, and its connections are closed, within a se
 
 import asyncio
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -102,6 +102,14 @@ class _Memory:
             self._entries.clear()
         self._entries[key] = (time.monotonic() + conf.DIRECTORY_TTL, value)
 
+    def join(self, key: Hashable, parts: Mapping[Hashable, Any]) -> None:
+        """Remember the parts, in their order, under one key as well: until the first of them is forgotten."""
+        entries = [self._entries.get(part, (0.0, None)) for part in parts]
+        if len(self._entries) < MAX_ENTRIES and all(
+            value is part for (_, value), part in zip(entries, parts.values(), strict=True)
+        ):
+            self._entries[key] = min(until for until, _ in entries), tuple(parts.values())
+
     def clear(self) -> None:
         self.generation += 1
         self.as_of = None
@@ -190,8 +198,21 @@ def find(credentials: Credentials, instance_name: str, channel_name: str) -> tup
 
 
 async def afind(credentials: Credentials, instance_name: str, channel_name: str) -> tuple[InstanceInfo, Principal, ChannelInfo]:
-    """`find` for coroutines; see `asked`."""
-    return await asked(partial(find, credentials, instance_name, channel_name))
+    """`find` for coroutines; see `asked`. What it finds is one look-up for as long as all of it is remembered."""
+    key = credentials, instance_name, channel_name
+    entry = _memory.get(key)
+    if entry is not None:
+        of, principal, found = entry[1]
+        if not found.has_expired:
+            return of, principal, found
+    of, principal, found = await asked(partial(find, *key))
+    parts = {
+        ("instance", instance_name): of,
+        ("principal", credentials, of.id): principal,
+        ("channel", of.id, channel_name): found,
+    }
+    _memory.join(key, parts)
+    return of, principal, found
 
 
 async def asked(ask: Callable[[], T]) -> T:

@@ -3,8 +3,10 @@
 import json
 from contextlib import contextmanager
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -269,3 +271,21 @@ async def test_what_is_remembered_is_answered_without_a_thread(transactional_db,
     monkeypatch.setattr(directory, "in_thread", None)
     assert await directory.asked(ask) == "jaskier"
     assert len(loaded) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_what_is_found_together_is_no_older_than_its_oldest_part_may_be(instance, channel, key, monkeypatch):
+    clock = SimpleNamespace(now=100.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr(directory, "time", clock)
+    asked = Credentials.of(key[1].text), "rivia", "witchers"
+
+    async def may_ignore_acl_at(now: float) -> bool:
+        clock.now = now
+        _, principal, _ = await directory.afind(*asked)
+        return principal.ignore_acl
+
+    await sync_to_async(directory.instance)("rivia")
+    assert not await may_ignore_acl_at(100.6)
+    await ApiKey.objects.filter(pk=key[0].pk).aupdate(ignore_acl=True)  # by another process: nobody is told
+    assert not await may_ignore_acl_at(101.5)  # the instance is looked up again, the key is not yet
+    assert await may_ignore_acl_at(101.7)

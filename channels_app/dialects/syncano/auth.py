@@ -10,23 +10,25 @@ def credentials(headers: Mapping[str, str], query: Mapping[str, str], body: obje
 
     `headers` has lower-case names, `query` the first value of each parameter; `body` is the parsed body, if there is one.
     """
-    fields = body if isinstance(body, Mapping) else {}
-    api_key = _first(
-        headers.get("x-api-key"),
-        query.get("api_key"),
-        query.get("apikey"),
-        _after_the_scheme(headers.get("authorization", "")),
-        fields.get("_api_key"),
+    fields = body if isinstance(body, dict) else {}
+    api_key = (
+        _text(headers.get("x-api-key"))
+        or _text(query.get("api_key"))
+        or _text(query.get("apikey"))
+        or _after_the_scheme(headers.get("authorization", ""))
+        or _text(fields.get("_api_key"))
     )
-    user_key = _first(headers.get("x-user-key"), query.get("user_key"), query.get("userkey"), fields.get("_user_key"))
+    user_key = (
+        _text(headers.get("x-user-key"))
+        or _text(query.get("user_key"))
+        or _text(query.get("userkey"))
+        or _text(fields.get("_user_key"))
+    )
     return Credentials.of(api_key, user_key)
 
 
-def _first(*places: object) -> str:
-    for place in places:
-        if isinstance(place, str) and (text := place.strip()):
-            return text
-    return ""
+def _text(value: object) -> str:
+    return value.strip() if isinstance(value, str) else ""
 
 
 def _after_the_scheme(authorization: str) -> str:

@@ -6,6 +6,7 @@ answers what only the log can say of it. Whatever is refused before that, Django
 
 import functools
 import re
+from typing import NamedTuple
 
 from channels_app.core import directory, publishing, throttling
 from channels_app.core.credentials import Credentials
@@ -30,12 +31,20 @@ JSON_HEADERS = {"Content-Type": "application/json; charset=utf-8"}
 FRONT = Front("syncano", "express")
 
 
+class Place(NamedTuple):
+    """What a path names."""
+
+    version: str
+    instance: str
+    channel: str
+
+
 class PublishRoute:
     """`dialects.base.ExpressRoute`."""
 
     def claim(self, scope: Scope) -> Claim | None:
-        match = PUBLISH.fullmatch(scope["path"])
-        if match is None:
+        place = _place(scope["path"])
+        if place is None:
             return None
         headers = headers_of(scope)
         if headers.get("content-type", "").lower() not in JSON_TYPES or "content-encoding" in headers:
@@ -43,16 +52,19 @@ class PublishRoute:
         asked = credentials(headers, query_of(scope))
         if not asked.api_key:
             return None  # it may be in the body
-        version, instance_name, channel_name = match.groups()
-        return functools.partial(_publish, headers, asked, version, instance_name, channel_name)
+        return functools.partial(_publish, headers, asked, place)
 
 
-async def _publish(
-    headers: dict[str, str], asked: Credentials, version: str, instance_name: str, channel_name: str, body: bytes
-) -> Response | None:
+@functools.lru_cache(maxsize=10_000)
+def _place(path: str) -> Place | None:
+    match = PUBLISH.fullmatch(path)
+    return Place(*match.groups()) if match else None
+
+
+async def _publish(headers: dict[str, str], asked: Credentials, place: Place, body: bytes) -> Response | None:
     cors = cors_headers(headers)
     try:
-        instance, principal, channel = await directory.afind(asked, instance_name, channel_name)
+        instance, principal, channel = await directory.afind(asked, place.instance, place.channel)
         authorize_publish(principal, channel)
         room, payload = parse_publish(parse_json(body), channel)
         key = parse_idempotency_key(headers)
@@ -68,7 +80,7 @@ async def _publish(
     except PubSubError as error:
         return _refusal(error, cors)
     status = 200 if receipt.duplicate else 201
-    return Response(status, header_list({**JSON_HEADERS, **cors}), receipt_json(receipt, channel, version))
+    return Response(status, header_list({**JSON_HEADERS, **cors}), receipt_json(receipt, channel, place.version))
 
 
 def _refusal(error: PubSubError, cors: dict[str, str]) -> Response:

@@ -63,7 +63,7 @@ def parse_publish(body: object, channel: ChannelInfo) -> tuple[str, str]:
     """
     if body is None:
         raise Invalid({"non_field_errors": ["No data provided"]})
-    if not isinstance(body, Mapping):
+    if not isinstance(body, dict):
         raise Invalid({"non_field_errors": [f"Invalid data. Expected a dictionary, but got {type(body).__name__}."]})
     wrong: dict[str, list[str]] = {}
     payload = _field("payload", _payload, body.get("payload", ""), wrong)
