@@ -206,7 +206,7 @@ async def afind(credentials: Credentials, instance_name: str, channel_name: str)
         if not found.has_expired:
             return of, principal, found
     of, principal, found = await asked(partial(find, *key))
-    parts = {
+    parts: dict[Hashable, Any] = {
         ("instance", instance_name): of,
         ("principal", credentials, of.id): principal,
         ("channel", of.id, channel_name): found,
