@@ -7,8 +7,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import jwt
+
+from channels_app.core.directory import SigningKey
+
+from .. import sids
 
 ALGORITHM = "HS256"
 CONTENT_TYPE = "twilio-fpa;v=1"
@@ -38,40 +43,31 @@ class TokenError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class SigningKey:
-    """What a look-up of `iss` gives: the key's secret, and the SID of the account that it belongs to."""
-
-    secret: str
-    account_sid: str
-
-
-@dataclass(frozen=True, slots=True)
 class Grant:
     """What a good token says. `expires_at` is in seconds since 1970."""
 
-    key_sid: str
-    account_sid: str
+    key: UUID
     service: str  # SID or name
     identity: str
     expires_at: int
 
 
-def verify(token: object, find_key: Callable[[str], SigningKey | None]) -> Grant:
-    """Raises TokenError. `find_key` is asked once, for a key of any name, before anything of the token is believed."""
+def verify(token: object, find_key: Callable[[UUID], SigningKey | None]) -> Grant:
+    """Raises TokenError. `find_key` is asked once, before anything of the token is believed."""
     if not isinstance(token, str) or not token or len(token) > MAX_TOKEN or not token.isascii():
         raise TokenError(INVALID)
-    key_sid = _issuer(token)
-    key = find_key(key_sid)
+    issuer = _issuer(token)
+    key = find_key(issuer)
     if key is None:
         raise TokenError(INVALID_ISSUER)
     claims = _claims(token, key.secret)
-    if claims.get("sub") != key.account_sid:
+    if claims.get("sub") != sids.sid(sids.ACCOUNT, key.account):
         raise TokenError(INVALID_ISSUER)
     service, identity = _grants(claims.get("grants"))
-    return Grant(key_sid, key.account_sid, service, identity, int(claims["exp"]))
+    return Grant(issuer, service, identity, int(claims["exp"]))
 
 
-def _issuer(token: str) -> str:
+def _issuer(token: str) -> UUID:
     """The key that the token says it is signed with."""
     try:
         header = jwt.get_unverified_header(token)
@@ -80,9 +76,10 @@ def _issuer(token: str) -> str:
         raise TokenError(INVALID) from None
     if header.get("alg") != ALGORITHM or header.get("cty") != CONTENT_TYPE:
         raise TokenError(INVALID_HEADER)
-    if not isinstance(issuer, str):
+    key = sids.uuid_of(sids.KEY, issuer) if isinstance(issuer, str) else None
+    if key is None:
         raise TokenError(INVALID_ISSUER)
-    return issuer
+    return key
 
 
 def _claims(token: str, secret: str) -> dict[str, Any]:

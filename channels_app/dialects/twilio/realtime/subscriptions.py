@@ -1,0 +1,196 @@
+"""The streams that one connection listens to. Each has a task of its own that joins the hub and writes what comes."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from django.db import DatabaseError
+
+from channels_app.core import hub
+from channels_app.core.credentials import Credentials
+from channels_app.core.errors import NotFound
+from channels_app.core.recovery import Event
+from channels_app.core.subscriber import Access, Subscriber, SubscriberClosed
+from channels_app.core.types import CHANNEL_DELETED, CloseReason, Front, Message, Position
+from channels_app.dialects.live import FrameSink, Scope
+
+from . import events, sessions
+from .sessions import Session
+
+logger = logging.getLogger(__name__)
+
+KIND = "stream"
+MAX_SUBSCRIPTIONS = 2_000
+FRONT = Front("twilio", "twilsock")
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """One that this connection may read, and by what right."""
+
+    sid: str
+    access: Access
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """`send` writes one Twilsock frame, and never fails. `end` ends the connection for a reason that came from the hub."""
+
+    scope: Scope
+    session: Session
+    send: Callable[[bytes], Awaitable[None]]
+    end: Callable[[CloseReason], Awaitable[None]]
+
+
+class Subscriptions:
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._listeners: dict[str, Listener] = {}
+
+    def __contains__(self, sid: str) -> bool:
+        return sid in self._listeners
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._listeners) >= MAX_SUBSCRIPTIONS
+
+    async def establish(self, stream: Subscription, correlation_id: object) -> None:
+        """Listen to the stream, and confirm it once nothing can be missed; one that is listened to is confirmed again."""
+        listener = self._listeners.get(stream.sid)
+        if listener is None:
+            listener = self._listeners[stream.sid] = Listener(self._connection, stream, self._forget)
+        await listener.confirm(correlation_id)
+
+    def renew(self, credentials: Credentials, as_of: int) -> None:
+        """The client has a new token, which may be signed with another key: it reads by that one's right from now on."""
+        for listener in self._listeners.values():
+            listener.renew(credentials, as_of)
+
+    async def cancel(self, sid: str) -> None:
+        listener = self._listeners.pop(sid, None)
+        if listener is not None:
+            await listener.stop()
+            listener.forget_position()
+
+    def acknowledge(self, frame_id: str) -> None:
+        sid, message_id = events.acknowledged(frame_id)
+        if sid in self._listeners:
+            self._listeners[sid].acknowledge(message_id)
+
+    def leave_out_own(self, sid: str) -> None:
+        """What this client publishes to the stream is not told to it again: the SDK has raised an event of its own."""
+        if sid in self._listeners:
+            self._listeners[sid].leave_out_own()
+
+    async def close(self) -> None:
+        for listener in list(self._listeners.values()):
+            await listener.stop()
+
+    def _forget(self, listener: "Listener") -> None:
+        if self._listeners.get(listener.sid) is listener:
+            del self._listeners[listener.sid]
+
+
+class Listener:
+    """One subscription, from its establishing to its end; `forget` is called when it ends by itself."""
+
+    def __init__(self, connection: Connection, stream: Subscription, forget: Callable[["Listener"], None]) -> None:
+        self.sid = stream.sid
+        self._connection = connection
+        self._frames = events.frames_of(stream.access.channel.uuid)
+        self._author = connection.session.author
+        self._access = stream.access
+        self._channel_id = stream.access.channel.id
+        self._sink = FrameSink.of(connection.scope, self._frames)
+        self._forget = forget
+        self._subscriber: Subscriber | None = None  # None: not yet established
+        self._unconfirmed: list[object] = []  # correlation ids of those who asked for it
+        self._listening = asyncio.ensure_future(self._listen())
+
+    async def confirm(self, correlation_id: object) -> None:
+        self._unconfirmed.append(correlation_id)
+        if self._subscriber is not None:
+            await self._confirm()
+
+    def acknowledge(self, message_id: int) -> None:
+        positions = self._connection.session.positions
+        known = positions.get(self._channel_id)
+        if self._subscriber is not None and known is not None and message_id > known.id:
+            positions[self._channel_id] = Position(message_id, self._subscriber.epoch)
+            sessions.current().touch(self._connection.session)
+
+    def leave_out_own(self) -> None:
+        if self._sink is not None:
+            self._sink.encode = self._encode_others
+
+    def renew(self, credentials: Credentials, as_of: int) -> None:
+        self._access = Access(credentials, self._access.channel, as_of)
+        if self._subscriber is not None:
+            self._subscriber.renew(self._access)
+
+    async def stop(self) -> None:
+        self._listening.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._listening
+
+    def forget_position(self) -> None:
+        """The client does not want the stream any more: when it does again, it is from then on."""
+        self._connection.session.positions.pop(self._channel_id, None)
+        sessions.current().touch(self._connection.session)
+
+    async def _listen(self) -> None:
+        try:
+            await self._follow()
+        except SubscriberClosed as closed:
+            await self._closed(closed.reason)
+        except NotFound:
+            await self._closed(CHANNEL_DELETED)
+        except DatabaseError as error:
+            logger.warning("A client's subscription waits for the log: %s", error)  # not confirmed: it asks again
+        finally:
+            self._forget(self)
+
+    async def _follow(self) -> None:
+        positions = self._connection.session.positions
+        after = positions.get(self._channel_id)
+        async with hub.subscribe(
+            self._channel_id, "", after=after, access=self._access, sink=self._sink, front=FRONT
+        ) as subscriber:
+            start = Position(subscriber.joined_at, subscriber.epoch)
+            if after != start:
+                positions[self._channel_id] = start
+                await sessions.current().save(self._connection.session)
+            subscriber.renew(self._access)
+            self._subscriber = subscriber
+            await self._confirm()
+            while True:
+                await self._tell(await subscriber.next())
+                if subscriber.epoch != positions[self._channel_id].epoch:
+                    positions[self._channel_id] = Position(0, subscriber.epoch)
+
+    async def _confirm(self) -> None:
+        while self._unconfirmed:
+            await self._connection.send(events.subscribed(self.sid, KIND, self._unconfirmed.pop(0)))
+
+    async def _tell(self, happened: Sequence[Event]) -> None:
+        others = [event for event in happened if not self._is_own(event)]
+        if self._sink is not None:
+            await self._sink.send(others)
+            return
+        for event in others:
+            await self._connection.send(self._frames.frame(event))
+
+    async def _closed(self, reason: CloseReason) -> None:
+        if reason is not CHANNEL_DELETED:
+            await self._connection.end(reason)
+            return
+        self.forget_position()
+        await self._connection.send(events.removed(self.sid))
+
+    def _encode_others(self, event: Event) -> bytes:
+        return b"" if self._is_own(event) else self._frames(event)
+
+    def _is_own(self, event: Event) -> bool:
+        return isinstance(event, Message) and event.author == self._author
