@@ -7,6 +7,6 @@ messages.py        the read-only history of a channel
 the other modules  one ModelAdmin each, all changes through `core.tenancy`
 """
 
-from . import administrators, api_keys, channels, instances, people
+from . import administrator_keys, administrators, api_keys, channels, instances, people
 
-__all__ = ["administrators", "api_keys", "channels", "instances", "people"]
+__all__ = ["administrator_keys", "administrators", "api_keys", "channels", "instances", "people"]

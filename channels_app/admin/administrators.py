@@ -11,7 +11,8 @@ from django.http import HttpRequest
 
 from channels_app.core import tenancy
 from channels_app.core.credentials import Secret, unseal
-from channels_app.models import Instance
+from channels_app.dialects.twilio import sids
+from channels_app.models import AdministratorKey, Instance
 
 from . import secret
 from .scope import count_contents
@@ -19,20 +20,25 @@ from .scope import count_contents
 admin.site.unregister(User)
 admin.site.unregister(DjangoGroup)  # no model permission is looked at here: scope.py
 
+HELP_TEXTS = {
+    "account_key": "Twilio's AuthToken, too: it is one secret with two names.",
+    "account_sid": "What Twilio's SDKs want beside it, as accountSid or as the user name.",
+}
+
 
 @admin.register(User)
 class AdministratorAdmin(secret.SecretAdmin, UserAdmin):
     secret_name = "account key"  # noqa: S105  (what it is called)
     renew_label = "Reset account key"
-    renew_warning = "The administrator gets a new account key. The old one stops at once."
+    renew_warning = "The administrator gets a new account key, and with it a new Twilio AuthToken. The old one stops at once."
 
     list_display = ("username", "email", "account_key", "is_active", "is_superuser", "last_login")
     list_filter = ("is_superuser", "is_active")
     list_select_related = ("administrator",)
     filter_horizontal = ()
-    readonly_fields = ("account_key", "last_login", "date_joined")
+    readonly_fields = ("account_key", "account_sid", "last_login", "date_joined")
     fieldsets = (
-        (None, {"fields": ("username", "password", "account_key")}),
+        (None, {"fields": ("username", "password", "account_key", "account_sid")}),
         ("Person", {"fields": ("first_name", "last_name", "email")}),
         ("Rights", {"fields": ("is_active", "is_staff", "is_superuser")}),
         ("Dates", {"fields": ("last_login", "date_joined")}),
@@ -49,8 +55,18 @@ class AdministratorAdmin(secret.SecretAdmin, UserAdmin):
 
     has_change_permission = has_delete_permission = has_view_permission
 
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> type[forms.ModelForm]:
+        return super().get_form(request, obj, change=change, help_texts=HELP_TEXTS, **kwargs)
+
     def account_key(self, obj: User) -> str:
         return f"{obj.administrator.key_prefix}…" if hasattr(obj, "administrator") else "none yet"
+
+    @admin.display(description="account SID")
+    def account_sid(self, obj: User) -> str:
+        return sids.account_sid(obj.administrator.uuid) if hasattr(obj, "administrator") else "none yet"
+
+    def beside(self, obj: User) -> dict[str, str]:
+        return {"Account SID": self.account_sid(obj)}
 
     def save_model(self, request: HttpRequest, obj: User, form: forms.ModelForm, change: bool) -> None:
         if not change:
@@ -65,5 +81,7 @@ class AdministratorAdmin(secret.SecretAdmin, UserAdmin):
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[list[str], dict[str, int], set[str], list[str]]:
         """Numbers instead of names: the instances they own go with them."""
         instances = Instance.objects.filter(owner__in=objs).count()
-        counts = {"administrators": len(objs), "instances": instances, **count_contents("instance__owner", objs)}
+        keys = AdministratorKey.objects.filter(administrator__user__in=objs).count()
+        counts = {"administrators": len(objs), "administrator keys": keys, "instances": instances}
+        counts |= count_contents("instance__owner", objs)
         return [str(each) for each in objs], counts, set(), []

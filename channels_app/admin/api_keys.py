@@ -5,8 +5,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 
 from channels_app.core import tenancy
 from channels_app.core.credentials import Secret
@@ -25,7 +24,7 @@ class RotateForm(forms.Form):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(secret.SecretAdmin, ScopedAdmin):
+class ApiKeyAdmin(secret.RevocableAdmin, ScopedAdmin):
     secret_name = "API key"  # noqa: S105  (what it is called)
     renew_label = "Rotate"
     renew_warning = "This key gets a new secret. A secret that is still in its overlap from an earlier rotation stops at once."
@@ -57,12 +56,5 @@ class ApiKeyAdmin(secret.SecretAdmin, ScopedAdmin):
         made = tenancy.rotate_api_key(obj, overlap=timedelta(seconds=int(seconds)))
         return made, f"Rotated; the old key works on for: {OVERLAPS[seconds]}."
 
-    def delete_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        return super().delete_view(request, object_id, {"title": "Revoke this API key?", **(extra_context or {})})
-
-    def delete_model(self, request: HttpRequest, obj: ApiKey) -> None:
+    def revoke(self, obj: ApiKey) -> None:
         tenancy.revoke_api_key(obj)
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
-        for key in queryset:
-            tenancy.revoke_api_key(key)

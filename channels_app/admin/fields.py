@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from django import forms
+from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.forms.fields import InvalidJSONInput
 
@@ -26,6 +27,21 @@ class ObjectField(forms.JSONField):
     def bound_data(self, data: Any, initial: Any) -> Any:
         """What is shown again after an error: what was typed, as it was typed."""
         return initial if self.disabled or data is None else InvalidJSONInput(data)
+
+
+class AdministratorField(forms.ModelChoiceField):
+    """Asks for the name: a list to choose from would tell every owner who else is on this server."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(
+            get_user_model()._default_manager.filter(is_active=True),
+            label="Administrator",
+            to_field_name="username",
+            widget=forms.TextInput,
+            help_text="Their user name.",
+            error_messages={"invalid_choice": "There is no administrator of that name."},
+            **kwargs,
+        )
 
 
 class LowerCaseField(forms.CharField):

@@ -4,7 +4,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
@@ -14,21 +13,12 @@ from channels_app.conf import conf
 from channels_app.core import tenancy
 from channels_app.models import ApiKey, Channel, Collaborator, Instance, InstanceUser
 
-from .fields import LowerCaseField
+from .fields import AdministratorField, LowerCaseField
 from .scope import ScopedAdmin, ScopedInline, count_contents
 
 
 class CollaboratorForm(forms.ModelForm):
-    """Asks for the name: a list to choose from would tell every owner who else is on this server."""
-
-    user = forms.ModelChoiceField(
-        get_user_model()._default_manager.filter(is_active=True),
-        label="Administrator",
-        to_field_name="username",
-        widget=forms.TextInput,
-        help_text="Their user name.",
-        error_messages={"invalid_choice": "There is no administrator of that name."},
-    )
+    user = AdministratorField()
 
     class Meta:
         model = Collaborator

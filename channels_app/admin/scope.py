@@ -1,9 +1,11 @@
-"""Who sees and changes what: a superuser everything, any other administrator the instances they own and what is in them.
+"""Who sees and changes what: a superuser everything, any other administrator the instances they own, what is in them, and
+the further keys of their own account.
 
 Django's model permissions play no part, so none have to be assigned. What is another's is missing: it is in no list, no
 choice, no filter, and its pages answer as those of something that never existed.
 """
 
+from operator import attrgetter
 from typing import Any
 
 from django import forms
@@ -12,12 +14,16 @@ from django.db import IntegrityError, models
 from django.db.models import ForeignKey, Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
-from channels_app.models import ApiKey, Channel, Group, Instance, InstanceUser
+from channels_app.models import AdministratorKey, ApiKey, Channel, Group, Instance, InstanceUser
 
 from .fields import ObjectField
 
 IN_AN_INSTANCE = (Channel, ApiKey, InstanceUser, Group)
-OWNER_PATHS: dict[type[Model], str] = {Instance: "owner", **dict.fromkeys(IN_AN_INSTANCE, "instance__owner")}
+OWNER_PATHS: dict[type[Model], str] = {
+    Instance: "owner",
+    AdministratorKey: "administrator__user",
+    **dict.fromkeys(IN_AN_INSTANCE, "instance__owner"),
+}
 
 
 def visible_to(user: Any, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -29,8 +35,8 @@ def may_change(user: Any, obj: Model | None) -> bool:
     """None stands for the model as a whole: its list, or something new."""
     if obj is None or user.is_superuser:
         return True
-    instance = obj if isinstance(obj, Instance) else obj.instance  # type: ignore[attr-defined]
-    return bool(instance.owner_id == user.pk)
+    owner_id = attrgetter(f"{OWNER_PATHS[type(obj)].replace('__', '.')}_id")
+    return bool(owner_id(obj) == user.pk)
 
 
 def count_contents(path: str, objs: Any) -> dict[str, int]:

@@ -8,10 +8,11 @@ from typing import Any
 
 from django import forms
 from django.db import transaction
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.text import capfirst
 
 from channels_app.core.credentials import Secret, seal, unseal
 
@@ -43,6 +44,10 @@ class SecretAdmin(ObjectTools):
         """Replace the object's secret, with what `renew_form` asked for; and say what was done, for the record."""
         raise NotImplementedError
 
+    def beside(self, obj: Any) -> dict[str, str]:
+        """What a client needs beside the secret, by what it is called: no secrets, shown each time."""
+        return {}
+
     def get_urls(self) -> list[URLPattern]:
         def named(page: str, view: Any) -> URLPattern:
             return path(f"<path:object_id>/{page}/", self.admin_site.admin_view(view), name=self._url_name(page))
@@ -68,7 +73,8 @@ class SecretAdmin(ObjectTools):
 
     def secret_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         obj = self._object_or_404(request, object_id)
-        return self._page(request, obj, "secret", f"{self.secret_name} of {obj}", secret=take(request, obj))
+        title = f"{capfirst(self.secret_name)} of {obj}"
+        return self._page(request, obj, "secret", title, secret=take(request, obj), beside=self.beside(obj))
 
     def renew_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         obj = self._object_or_404(request, object_id)
@@ -91,3 +97,21 @@ class SecretAdmin(ObjectTools):
         context |= {"title": title, "opts": self.opts, "original": obj, "page": self, "renew_url": self._url("renew", obj)}
         context |= self.admin_site.each_context(request)
         return TemplateResponse(request, f"admin/{page}.html", context)
+
+
+class RevocableAdmin(SecretAdmin):
+    """Mixed into the ModelAdmin of a key: to delete it is to revoke it."""
+
+    def revoke(self, obj: Any) -> None:
+        raise NotImplementedError
+
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        title = f"Revoke this {self.opts.verbose_name}?"
+        return super().delete_view(request, object_id, {"title": title, **(extra_context or {})})
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        self.revoke(obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        for key in queryset:
+            self.revoke(key)

@@ -10,15 +10,15 @@ from django.test import Client
 from channels_app.core import log, tenancy
 from channels_app.core.log import Entry
 from channels_app.core.types import Draft
-from channels_app.models import ApiKey, Channel, Group, Instance, InstanceUser
+from channels_app.models import AdministratorKey, ApiKey, Channel, Group, Instance, InstanceUser
 
-MODELS = ("instance", "channel", "apikey", "instanceuser", "group")
+MODELS = ("instance", "channel", "apikey", "instanceuser", "group", "administratorkey")
 BASE = "/admin/channels_app"
 
 
 @dataclass
 class Tenant:
-    """One instance with one of everything in it."""
+    """One instance with one of everything in it, and a further key of its owner's account."""
 
     owner: User
     instance: Instance
@@ -26,6 +26,7 @@ class Tenant:
     key: ApiKey
     user: InstanceUser
     group: Group
+    account_key: AdministratorKey
 
     @property
     def objects(self) -> dict[str, Model]:
@@ -36,6 +37,7 @@ class Tenant:
             "apikey": self.key,
             "instanceuser": self.user,
             "group": self.group,
+            "administratorkey": self.account_key,
         }
 
     def page(self, model: str) -> str:
@@ -49,7 +51,9 @@ def make_tenant(name: str) -> Tenant:
     channel = tenancy.create_channel(instance, name=f"{name}-news", type="separate_rooms", custom_publish=True)
     key, _ = tenancy.create_api_key(instance, description=f"{name} key")
     user = tenancy.create_user(instance, username=f"{name}-user", password="x")
-    return Tenant(owner, instance, channel, key, user, Group.objects.create(instance=instance, label=f"{name} group"))
+    group = Group.objects.create(instance=instance, label=f"{name} group")
+    account_key, _ = tenancy.create_administrator_key(tenancy.administrator_of(owner), description=f"{name} account key")
+    return Tenant(owner, instance, channel, key, user, group, account_key)
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ def test_what_is_anothers_answers_as_what_never_existed(owner: Client, novigrad:
     assert [each.replace(pk, "999999") for each in told] == expected
 
 
-@pytest.mark.parametrize("model", ["apikey", "instanceuser"])
+@pytest.mark.parametrize("model", ["apikey", "instanceuser", "administratorkey"])
 @pytest.mark.parametrize("view", ["secret", "renew"])
 def test_the_secret_of_what_is_anothers_is_missing(owner: Client, novigrad: Tenant, model: str, view: str) -> None:
     assert owner.get(f"{novigrad.page(model)}/{view}/").status_code == 404
@@ -59,14 +59,17 @@ def test_the_secret_of_what_is_anothers_is_missing(owner: Client, novigrad: Tena
 
 @pytest.mark.parametrize("view", ["change", "delete", "renew"])
 def test_a_post_to_what_is_anothers_changes_nothing(owner: Client, novigrad: Tenant, view: str) -> None:
-    digest = novigrad.key.digest
+    before = (novigrad.key.digest, novigrad.account_key.digest)
     for model in MODELS:
         owner.post(
             f"{novigrad.page(model)}/{view}/", {"post": "yes", "overlap": "0", "name": "stolen", "description": "stolen"}
         )
     novigrad.instance.refresh_from_db()
     novigrad.key.refresh_from_db()
-    assert (novigrad.instance.name, novigrad.key.digest, novigrad.key.description) == ("novigrad", digest, "novigrad key")
+    novigrad.account_key.refresh_from_db()
+    assert (novigrad.instance.name, novigrad.key.description) == ("novigrad", "novigrad key")
+    assert novigrad.account_key.description == "novigrad account key"
+    assert (novigrad.key.digest, novigrad.account_key.digest) == before
 
 
 @pytest.mark.parametrize("model", MODELS)
