@@ -13,6 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from .conf import conf
 
+REDIS_LAYER = "channels_app.core.redis_layer.RedisLayer"
 PROCESSES_VARIABLE = "PUBSUB_PROCESSES"  # how many processes of this server share the database; its operator says so
 
 
@@ -27,9 +28,9 @@ def check_processes(**_: Any) -> Iterable[CheckMessage]:
             hint="Set DATABASE_URL to a PostgreSQL database, or run one process.",
             id="pubsub.E001",
         )
-    if "InMemory" in settings.CHANNEL_LAYERS["default"]["BACKEND"]:
+    if settings.CHANNEL_LAYERS["default"]["BACKEND"] != REDIS_LAYER:
         yield Error(
-            "Several processes cannot reach each other through the in-memory channel layer.",
+            "Several processes reach each other through this server's own Redis channel layer only.",
             hint="Set REDIS_URL, or run one process.",
             id="pubsub.E002",
         )

@@ -11,7 +11,7 @@ from channels_app import checks
 SQLITE = "django.db.backends.sqlite3"
 POSTGRESQL = "django.db.backends.postgresql"
 IN_MEMORY = "channels.layers.InMemoryChannelLayer"
-REDIS = "channels_redis.core.RedisChannelLayer"
+REDIS = checks.REDIS_LAYER
 
 pytestmark = pytest.mark.django_db
 
@@ -45,6 +45,7 @@ def test_the_settings_the_tests_run_with_are_sound() -> None:
         (SQLITE, IN_MEMORY, {"pubsub.E001", "pubsub.E002"}),
         (SQLITE, REDIS, {"pubsub.E001"}),
         (POSTGRESQL, IN_MEMORY, {"pubsub.E002"}),
+        (POSTGRESQL, "channels_redis.core.RedisChannelLayer", {"pubsub.E002"}),
         (POSTGRESQL, REDIS, set()),
     ],
 )

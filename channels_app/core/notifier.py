@@ -1,38 +1,30 @@
 """Tells readers that the log has grown: hubs of this process directly, other processes by hints through the channel layer.
 
-The only module that touches the channel layer. A hint may be lost (law 5): nothing here may fail or delay a publish.
-Hints of a channel go out one at a time; what is announced meanwhile is merged into the next.
+The only module that uses the channel layer. A hint may be lost (law 5): nothing here may fail or delay a publish.
+What is announced while hints are on their way is merged, and goes out together when they have arrived: under load a
+process has one command on its way to Redis, whatever it publishes.
 """
 
 import asyncio
-import contextlib
 import logging
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from asgiref.sync import async_to_sync
-from channels.layers import InMemoryChannelLayer, get_channel_layer
-from channels_redis.core import RedisChannelLayer
-from redis.exceptions import RedisError
+from channels.layers import get_channel_layer
 
 from . import metrics
+from .redis_layer import RedisLayer
 from .types import Message, StreamAdvanced
 
 logger = logging.getLogger(__name__)
 
-PROCESS = uuid.uuid4().hex  # to know our own hints when they come back
-MERGED_BYTES = 256 * 1024
+PROCESS = f"pubsub.{uuid.uuid4().hex}"  # the name of our inbox, which our own hints leave out
+MERGED_BYTES = 1024 * 1024  # of messages in all hints that go out together; readers find what is past it in the log
+PAUSE = 0.01  # seconds between two questions whether anybody else listens, while nobody does
 TELL_SECONDS = 10.0  # between two lines about the same trouble
-
-
-class RedisLayer(RedisChannelLayer):  # type: ignore[misc]  # untyped
-    """The settings' channel layer: channels-redis, without a traceback for every hint that was on its way as Redis went."""
-
-    async def _clean_receive_backup(self, index: int, channel: str) -> None:
-        with contextlib.suppress(RedisError):  # it runs in a task that nobody asks for its result
-            await super()._clean_receive_backup(index, channel)
 
 
 class Receiver(Protocol):
@@ -45,22 +37,21 @@ class Receiver(Protocol):
     def rights_changed(self) -> None: ...
 
 
-_receivers: list[Receiver] = []
+_receivers: dict[Receiver, "Outbox"] = {}
 
 
 def register(receiver: Receiver) -> None:
-    _receivers.append(receiver)
+    _receivers[receiver] = Outbox()
 
 
 def unregister(receiver: Receiver) -> None:
-    if receiver in _receivers:
-        _receivers.remove(receiver)
+    _receivers.pop(receiver, None)
 
 
-def has_other_processes() -> bool:
-    """The in-memory layer reaches only this process, whose hubs are told directly."""
+def _layer() -> RedisLayer | None:
+    """None: there are no other processes (the in-memory layer), so all hubs are told directly."""
     layer = get_channel_layer()
-    return layer is not None and not isinstance(layer, InMemoryChannelLayer)
+    return layer if isinstance(layer, RedisLayer) else None
 
 
 # Telling
@@ -68,16 +59,24 @@ def has_other_processes() -> bool:
 
 def announce(hints: Iterable[StreamAdvanced]) -> None:
     """Called after a commit, in whatever thread committed."""
-    for hint in hints:
-        for receiver in _living():
+    for receiver in _living():
+        for hint in hints:
             receiver.advanced(hint)
-        _tell_others(hint)
+    _tell_others(hints)
 
 
 def announce_deleted(channel_id: int) -> None:
     for receiver in _living():
         receiver.deleted(channel_id)
-    _broadcast(_group(channel_id), {"type": "pubsub.deleted", "channel_id": channel_id})
+    layer = _layer()
+    if layer is None:
+        return
+    event = {_group(channel_id): {"type": "pubsub.deleted", "channel_id": channel_id}}
+    server = _server()
+    if server is None:
+        async_to_sync(_send)(layer, event)
+    else:
+        server.loop.call_soon_threadsafe(lambda: _keep(server.loop.create_task(_send(layer, event))))
 
 
 def announce_rights_changed() -> None:
@@ -94,72 +93,87 @@ def _living() -> list[Receiver]:
     return list(_receivers)
 
 
-_outgoing: dict[int, StreamAdvanced] = {}  # by channel: what goes out once the hint on its way has arrived
-_sending: set[int] = set()
-
-
-def _tell_others(hint: StreamAdvanced) -> None:
-    if not has_other_processes():
+def _tell_others(hints: Iterable[StreamAdvanced]) -> None:
+    layer = _layer()
+    if layer is None:
         return
-    loop = _server_loop()
-    if loop is None:
-        _broadcast(_group(hint.channel_id), _encode(hint))
+    server = _server()
+    if server is None:  # a management command: no event loop of ours runs
+        async_to_sync(_send)(layer, {_group(hint.channel_id): _encode(hint) for hint in hints})
     else:
-        loop.call_soon_threadsafe(_enqueue, hint)
+        server.loop.call_soon_threadsafe(_receivers[server].put, layer, hints)
 
 
-def _enqueue(hint: StreamAdvanced) -> None:
-    waiting = _outgoing.get(hint.channel_id)
-    _outgoing[hint.channel_id] = _merge(waiting, hint) if waiting else hint
-    if hint.channel_id not in _sending:
-        _sending.add(hint.channel_id)
-        _keep(asyncio.get_running_loop().create_task(_send_channel(hint.channel_id)))
+class Outbox:
+    """What waits to be told to other processes. Belongs to its receiver's event loop."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[int, StreamAdvanced] = {}  # by channel
+        self._bytes = 0  # of their messages
+        self._listened: set[int] = set()  # the channels that somebody else listened to when we last told of them
+        self._wanted = asyncio.Event()  # somebody listens to something of what waits
+        self._sending = False
+
+    def put(self, layer: RedisLayer, hints: Iterable[StreamAdvanced]) -> None:
+        for hint in hints:
+            size = sum([message.size for message in hint.messages])
+            listened = hint.channel_id in self._listened
+            if listened:
+                self._wanted.set()
+            if not listened or self._bytes + size > MERGED_BYTES:
+                # Without messages: it asks whether anybody listens, or has them read the log.
+                hint = StreamAdvanced(hint.channel_id, hint.epoch, hint.heads)
+            else:
+                self._bytes += size
+            before = self._waiting.get(hint.channel_id)
+            self._waiting[hint.channel_id] = _merge(before, hint) if before else hint
+        if not self._sending:
+            self._sending = True
+            _keep(asyncio.get_running_loop().create_task(self._send_all(layer)))
+
+    async def _send_all(self, layer: RedisLayer) -> None:
+        try:
+            while self._waiting:
+                hints, self._waiting, self._bytes = self._waiting, {}, 0
+                self._wanted.clear()
+                groups = await _send(layer, {_group(channel_id): _encode(hint) for channel_id, hint in hints.items()})
+                listened = {channel_id for channel_id in hints if _group(channel_id) in groups}
+                self._listened = self._listened - hints.keys() | listened
+                if not listened:
+                    pause = asyncio.get_running_loop().call_later(PAUSE, self._wanted.set)
+                    await self._wanted.wait()
+                    pause.cancel()
+        finally:
+            self._sending = False
 
 
 def _merge(first: StreamAdvanced, second: StreamAdvanced) -> StreamAdvanced:
-    heads = {**first.heads, **second.heads}
-    messages = first.messages + second.messages
-    complete = bool(first.messages and second.messages) and sum(message.size for message in messages) <= MERGED_BYTES
-    return StreamAdvanced(first.channel_id, second.epoch, heads, messages if complete else ())
+    messages = first.messages + second.messages if first.messages and second.messages else ()
+    return StreamAdvanced(first.channel_id, second.epoch, {**first.heads, **second.heads}, messages)
 
 
-async def _send_channel(channel_id: int) -> None:
-    try:
-        while hint := _outgoing.pop(channel_id, None):
-            await _send(_group(channel_id), _encode(hint))
-    finally:
-        _sending.discard(channel_id)
-
-
-def _broadcast(group: str, event: dict[str, Any]) -> None:
-    if not has_other_processes():
-        return
-    loop = _server_loop()
-    if loop is None:
-        async_to_sync(_send)(group, event)  # a management command: no event loop of ours runs
-    else:
-        loop.call_soon_threadsafe(lambda: _keep(loop.create_task(_send(group, event))))
-
-
-def _server_loop() -> asyncio.AbstractEventLoop | None:
-    return next((receiver.loop for receiver in _receivers if receiver.loop.is_running()), None)
+def _server() -> Receiver | None:
+    return next((receiver for receiver in list(_receivers) if receiver.loop.is_running()), None)
 
 
 _tasks: set[asyncio.Task[None]] = set()  # the event loop itself keeps only weak references
 
 
-def _keep(task: asyncio.Task[None]) -> None:
+def _keep(task: asyncio.Task[Any]) -> None:
     _tasks.add(task)
     task.add_done_callback(_tasks.discard)
 
 
-async def _send(group: str, event: dict[str, Any]) -> None:
+async def _send(layer: RedisLayer, events: Mapping[str, Mapping[str, Any]]) -> set[str]:
+    """Tell each group; returns those that somebody else is in."""
     try:
-        await get_channel_layer().group_send(group, event)
-        metrics.HINTS_SENT.inc()
+        listened = await layer.send_to_groups(events, sender=PROCESS)
     except Exception as error:  # noqa: BLE001  (whatever a broken Redis raises: the hint is lost, the safety poll makes up for it)
-        metrics.HINTS_FAILED.inc()
+        metrics.HINTS_FAILED.inc(len(events))
         _tell("A hint to other processes was lost", error)
+        return set()
+    metrics.HINTS_SENT.inc(len(listened))
+    return listened
 
 
 _silent_until: dict[str, float] = {}
@@ -175,8 +189,8 @@ def _tell(trouble: str, error: Exception) -> None:
 
 async def check() -> None:
     """Raise whatever the channel layer raises when it is away; it may also take long."""
-    if has_other_processes():
-        await get_channel_layer().group_send(_group(0), {"type": "pubsub.check"})  # a group that nobody is in
+    if layer := _layer():
+        await layer.send_to_groups({_group(0): {"type": "pubsub.check"}}, sender=PROCESS)  # a group that nobody is in
 
 
 # Hearing
@@ -187,52 +201,50 @@ class Inbox:
 
     def __init__(self, receiver: Receiver) -> None:
         self._receiver = receiver
-        self._name = ""
-        self._lock = asyncio.Lock()
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def watch(self, channel_id: int) -> None:
         """Hear of that channel. A failure is logged only: the safety poll reads what is not heard."""
-        if not has_other_processes():
+        layer = _layer()
+        if layer is None:
             return
+        if not self._tasks:
+            loop = asyncio.get_running_loop()
+            self._tasks = [loop.create_task(self._receive(layer, index)) for index in range(layer.ring_size)]
         try:
-            async with self._lock:
-                if self._task is None:
-                    self._name = await get_channel_layer().new_channel("pubsub")
-                    self._task = asyncio.get_running_loop().create_task(self._receive())
-            await get_channel_layer().group_add(_group(channel_id), self._name)
+            await layer.group_add(_group(channel_id), PROCESS)
         except Exception as error:  # noqa: BLE001  (as in _send)
             _tell("Hints for some channels will not arrive", error)
 
     async def unwatch(self, channel_id: int) -> None:
-        if not self._name:
+        layer = _layer()
+        if layer is None:
             return
         try:
-            await get_channel_layer().group_discard(_group(channel_id), self._name)
+            await layer.group_discard(_group(channel_id), PROCESS)
         except Exception as error:  # noqa: BLE001  (as in _send; a hint too many is ignored)
             _tell("Still listed for some channels", error)
 
     async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task, self._name = None, ""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _receive(self) -> None:
+    async def _receive(self, layer: RedisLayer, index: int) -> None:
         while True:
             try:
-                event = await get_channel_layer().receive(self._name)
+                events = await layer.receive_many(PROCESS, index)
             except Exception as error:  # noqa: BLE001  (as in _send: Redis is away; look again in a moment)
                 _tell("No hints for the moment", error)
                 await asyncio.sleep(1)
                 continue
-            if event.get("process") == PROCESS:
-                continue
-            metrics.HINTS_RECEIVED.inc()
-            if event["type"] == "pubsub.deleted":
-                self._receiver.deleted(event["channel_id"])
-            else:
-                self._receiver.advanced(_decode(event))
+            for event in events:
+                metrics.HINTS_RECEIVED.inc()
+                if event["type"] == "pubsub.deleted":
+                    self._receiver.deleted(event["channel_id"])
+                else:
+                    self._receiver.advanced(_decode(event))
 
 
 def _group(channel_id: int) -> str:
@@ -243,7 +255,6 @@ def _encode(hint: StreamAdvanced) -> dict[str, Any]:
     messages = [[m.id, m.previous_id, m.room, m.created_at, m.action, m.author, m.metadata, m.payload] for m in hint.messages]
     return {
         "type": "pubsub.advanced",
-        "process": PROCESS,
         "channel_id": hint.channel_id,
         "epoch": hint.epoch,
         "heads": dict(hint.heads),

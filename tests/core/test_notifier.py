@@ -1,0 +1,113 @@
+"""What is told to other processes: everything that grew, in few commands, with messages only where somebody listens."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from channels_app.core import notifier
+from channels_app.core.notifier import Outbox
+from channels_app.core.types import Message, StreamAdvanced
+
+pytestmark = pytest.mark.asyncio
+
+
+class Layer:
+    """Takes what is sent when the test lets it; `members` are the groups that another process is in."""
+
+    def __init__(self, *members: str) -> None:
+        self.members = set(members)
+        self.sent: list[Mapping[str, Mapping[str, Any]]] = []
+        self.arrived = asyncio.Event()
+        self.may_arrive = asyncio.Event()
+        self.may_arrive.set()
+
+    async def send_to_groups(self, messages: Mapping[str, Mapping[str, Any]], sender: str) -> set[str]:
+        assert sender == notifier.PROCESS
+        self.sent.append(messages)
+        self.arrived.set()
+        await self.may_arrive.wait()
+        return self.members & messages.keys()
+
+    async def next_sent(self) -> Mapping[str, Mapping[str, Any]]:
+        await self.arrived.wait()
+        self.arrived.clear()
+        return self.sent[-1]
+
+
+def hint(id_: int, channel_id: int = 1, room: str = "", payload: str = "{}") -> StreamAdvanced:
+    message = Message(channel_id, id_, id_ - 1, room, 0, "custom", "{}", "{}", payload)
+    return StreamAdvanced(channel_id, "e", {room: id_}, (message,))
+
+
+def ids(event: Mapping[str, Any]) -> list[int]:
+    return [message[0] for message in event["messages"]]
+
+
+async def test_messages_are_sent_only_where_somebody_listens():
+    layer, outbox = Layer("pubsub.1"), Outbox()
+    outbox.put(layer, [hint(1), hint(7, channel_id=2)])
+    asked = await layer.next_sent()
+    assert {group: (event["heads"], ids(event)) for group, event in asked.items()} == {
+        "pubsub.1": ({"": 1}, []),
+        "pubsub.2": ({"": 7}, []),
+    }
+    outbox.put(layer, [hint(2), hint(8, channel_id=2)])
+    told = await layer.next_sent()
+    assert {group: ids(event) for group, event in told.items()} == {"pubsub.1": [2], "pubsub.2": []}
+
+
+async def test_who_stops_listening_gets_no_more_messages():
+    layer, outbox = Layer("pubsub.1"), Outbox()
+    outbox.put(layer, [hint(1)])
+    await layer.next_sent()
+    layer.members.clear()
+    outbox.put(layer, [hint(2)])
+    assert ids((await layer.next_sent())["pubsub.1"]) == [2]
+    outbox.put(layer, [hint(3)])
+    assert ids((await layer.next_sent())["pubsub.1"]) == []
+
+
+async def test_what_is_announced_while_hints_are_on_their_way_goes_out_together():
+    layer, outbox = Layer("pubsub.1"), Outbox()
+    outbox.put(layer, [hint(1)])
+    await layer.next_sent()
+    layer.may_arrive.clear()
+    outbox.put(layer, [hint(2)])
+    await layer.next_sent()
+    outbox.put(layer, [hint(3, room="a")])
+    outbox.put(layer, [hint(4, room="b"), hint(9, channel_id=2)])
+    layer.may_arrive.set()
+    together = await layer.next_sent()
+    assert (together["pubsub.1"]["heads"], ids(together["pubsub.1"])) == ({"a": 3, "b": 4}, [3, 4])
+    assert together["pubsub.2"]["heads"] == {"": 9}
+    assert len(layer.sent) == 3
+
+
+async def test_messages_past_the_limit_are_left_to_the_log(monkeypatch):
+    monkeypatch.setattr(notifier, "MERGED_BYTES", 1_000)
+    layer, outbox = Layer("pubsub.1", "pubsub.2"), Outbox()
+    outbox.put(layer, [hint(1), hint(1, channel_id=2)])
+    await layer.next_sent()
+    outbox.put(layer, [hint(2, payload="x" * 700), hint(2, channel_id=2, payload="x" * 700)])
+    assert {group: ids(event) for group, event in (await layer.next_sent()).items()} == {"pubsub.1": [2], "pubsub.2": []}
+
+
+async def test_a_layer_that_fails_costs_hints_and_one_line(caplog, monkeypatch):
+    monkeypatch.setattr(notifier, "_silent_until", {})
+    layer, outbox = Layer("pubsub.1"), Outbox()
+
+    async def refuse(messages: Mapping[str, Any], sender: str) -> set[str]:
+        layer.arrived.set()
+        raise ConnectionError
+
+    monkeypatch.setattr(layer, "send_to_groups", refuse)
+    for id_ in (1, 2):
+        outbox.put(layer, [hint(id_)])
+        await layer.arrived.wait()
+        layer.arrived.clear()
+    monkeypatch.undo()
+    outbox.put(layer, [hint(3)])
+    assert (await layer.next_sent())["pubsub.1"]["heads"] == {"": 3}
+    assert caplog.text.count("A hint to other processes was lost") == 1

@@ -1,0 +1,62 @@
+"""The channel layer on a real Redis: groups that leave the sender out, and mailboxes that are read as a whole."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from channels.layers import get_channel_layer
+
+from channels_app.core.redis_layer import RedisLayer
+from tests.backends import Backend
+
+pytestmark = pytest.mark.asyncio
+
+
+@pytest.fixture
+async def layer(backend: Backend) -> AsyncIterator[RedisLayer]:
+    if not backend.several_processes:
+        pytest.skip("the in-memory layer has no other processes")
+    layer = get_channel_layer()
+    await layer.flush()
+    yield layer
+    await layer.close_pools()
+
+
+async def numbers(layer: RedisLayer, name: str) -> list[int]:
+    return [message["n"] for message in await layer.receive_many(name, 0)]
+
+
+async def test_a_message_reaches_the_others_of_its_group_and_not_the_sender(layer: RedisLayer):
+    for name in ("a", "b"):
+        await layer.group_add("rooms", name)
+    assert await layer.send_to_groups({"rooms": {"n": 1}}, sender="a") == {"rooms"}
+    assert await layer.send_to_groups({"rooms": {"n": 2}}, sender="b") == {"rooms"}
+    assert (await numbers(layer, "b"), await numbers(layer, "a")) == ([1], [2])
+
+
+async def test_only_groups_that_others_are_in_are_reported(layer: RedisLayer):
+    await layer.group_add("mine", "a")
+    await layer.group_add("theirs", "b")
+    messages = {group: {"n": n} for n, group in enumerate(("mine", "theirs", "nobodys"))}
+    assert await layer.send_to_groups(messages, sender="a") == {"theirs"}
+    await layer.group_discard("theirs", "b")
+    assert await layer.send_to_groups(messages, sender="a") == set()
+
+
+async def test_what_gathered_is_received_at_once_in_order_and_only_once(layer: RedisLayer):
+    await layer.group_add("rooms", "b")
+    for n in range(20):
+        await layer.send_to_groups({"rooms": {"n": n}}, sender="a")
+    assert await numbers(layer, "b") == list(range(20))
+    waiting = asyncio.create_task(numbers(layer, "b"))
+    await layer.send_to_groups({"rooms": {"n": 20}}, sender="a")
+    assert await waiting == [20]
+
+
+async def test_who_does_not_receive_any_more_is_forgotten(layer: RedisLayer):
+    """A process that was killed leaves its name behind."""
+    await layer.group_add("rooms", "dead")
+    (key,) = await layer.connection(0).keys("*dead:alive")
+    await layer.connection(0).delete(key)
+    assert await layer.send_to_groups({"rooms": {"n": 1}}, sender="a") == set()
+    assert not await layer.connection(0).keys("*dead*")
