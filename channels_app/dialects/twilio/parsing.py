@@ -21,10 +21,10 @@ def form_field(body: bytes, content_type: str, name: str) -> bytes | None:
     pairs = body.split(b"&", MAX_FIELDS)
     if len(pairs) > MAX_FIELDS:
         raise TwilioError(400, 20001, "Too many parameters")
-    found = None
+    wanted, found = name.encode(), None
     for pair in pairs:
         key, _, value = pair.partition(b"=")
-        if _unescaped(key) == name.encode():
+        if key == wanted or _unescaped(key) == wanted:
             found = value
     return None if found is None else _unescaped(found)
 

@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from functools import partial
+from functools import lru_cache, partial
 from hashlib import blake2b
 from uuid import UUID
 
@@ -25,6 +25,7 @@ def sid(kind: str, uuid: UUID) -> str:
 account_sid, key_sid, service_sid, stream_sid = (partial(sid, kind) for kind in (ACCOUNT, KEY, SERVICE, STREAM))
 
 
+@lru_cache(maxsize=1024)  # every publish asks for the same two
 def uuid_of(kind: str, text: str) -> UUID | None:
     """What the SID spells; None for what is no SID of that kind."""
     return UUID(text[2:]) if is_sid(text) and text.startswith(kind) else None
