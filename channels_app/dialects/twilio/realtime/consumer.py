@@ -33,6 +33,7 @@ INIT_SECONDS = 20.0  # in which a client must have said who it is
 WARNING_SECONDS = 180.0  # before a token expires; half of its time when that is less
 LONGEST_SLEEP = 100_000_000.0  # three years: timers have an end
 CAPABILITIES = ("client_update", "offline_storage")  # not telemetry.v1: nobody would look at it
+GONE = (OSError, RuntimeError)  # the client has left, or the server has closed what was no WebSocket any more
 NOTHING_TO_DO = ("put_notification_ctx", "delete_notification_ctx", "telemetry.v1")
 
 Status = tuple[int, str]
@@ -183,12 +184,12 @@ class TwilsockConsumer(SocketConsumer):
     async def _close(self, code: int) -> None:
         if not self._ended:
             self._ended = True
-            with contextlib.suppress(OSError):  # it has left already
+            with contextlib.suppress(*GONE):
                 await self.close(code)
 
     async def _write(self, frame: bytes) -> None:
         if not self._ended:
-            with contextlib.suppress(OSError):  # it left in the middle of a write
+            with contextlib.suppress(*GONE):
                 await self.send(bytes_data=frame)
 
 
