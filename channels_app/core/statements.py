@@ -3,6 +3,7 @@
 A round trip costs more than what most statements do, and a publish holds its channel's lock meanwhile. SQLite has none.
 """
 
+import functools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -72,8 +73,18 @@ def run(cursor: Any, *groups: Sequence[Statement]) -> list[list[Row]]:
 
 
 def _execute(cursor: Any, sql: str, values: Sequence[Any]) -> list[Row]:
+    if connection.vendor == "sqlite" and not connection.queries_logged:
+        # Past Django's cursor, which turns each %s into a ? by a regular expression: a fifth of what a batch costs.
+        with connection.wrap_database_errors:
+            rows: list[Row] = connection.connection.execute(_with_question_marks(sql), values).fetchall()
+            return rows
     cursor.execute(sql, values)
     return _fetch(cursor)
+
+
+@functools.lru_cache(maxsize=500)
+def _with_question_marks(sql: str) -> str:
+    return sql.replace("%s", "?")
 
 
 def _fetch(cursor: Any) -> list[Row]:

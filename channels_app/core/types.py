@@ -35,7 +35,7 @@ class Draft(NamedTuple):
         return len(self.payload) + len(self.metadata) + len(self.author) + 200
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # never changed; but to have that enforced would make it three times as expensive to make
 class Message:
     """One message of the log. `created_at` is in microseconds since 1970-01-01 UTC; the texts are JSON."""
 
