@@ -194,7 +194,7 @@ class Hub:
         await self._inbox.close()
 
     async def _poll_heads(self) -> None:
-        keys = [(d.channel_id, d.room) for d in self._all_dispatchers() if d.subscribers]
+        keys = [(d.channel_id, d.room) for d in self._all_dispatchers() if d.has_subscribers]
         if not keys:
             return
         heads = await in_thread(log.heads, keys)
@@ -212,11 +212,11 @@ class Hub:
 
     async def _reap_idle(self) -> None:
         now = self.loop.time()
-        idle = [d for d in self._all_dispatchers() if not d.subscribers and now - d.idle_since > IDLE_SECONDS]
+        idle = [d for d in self._all_dispatchers() if not d.has_subscribers and now - d.idle_since > IDLE_SECONDS]
         for dispatcher in idle:
             # No await between this look and the removal: a subscriber that comes now finds it, or makes a new one.
             rooms = self._dispatchers.get(dispatcher.channel_id, {})
-            if dispatcher.subscribers or rooms.get(dispatcher.room) is not dispatcher:
+            if dispatcher.has_subscribers or rooms.get(dispatcher.room) is not dispatcher:
                 continue
             del rooms[dispatcher.room]
             if not rooms:

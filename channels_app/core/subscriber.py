@@ -35,15 +35,27 @@ MAX_PAGE = 5_000
 RETRY_SECONDS = 0.5
 
 
+class Transport(Protocol):
+    def write(self, data: bytes, /) -> None: ...
+
+
+class Connection(Protocol):
+    """`takes_frames`: no more than the sink's `backlog` waits in its transport, and it has not ended."""
+
+    takes_frames: bool
+    transport: Transport
+
+
 class Sink(Protocol):
-    """Writes encoded events straight to a connection. All subscribers that share an encoding share the bytes."""
+    """A subscriber's way to its connection. All that share an encoding share the bytes; they may change theirs at any time.
 
-    @property
-    def encode(self) -> Callable[[Event], bytes]: ...
+    Plain attributes: the dispatcher writes to the transport itself, since a call for each connection is what a fan-out would
+    mostly consist of.
+    """
 
-    def write(self, frames: bytes, limit: int) -> bool:
-        """False, and nothing written, when more than `limit` bytes would wait in the connection's buffer."""
-        ...
+    encode: Callable[[Event], bytes]
+    connection: Connection
+    backlog: int
 
 
 class Feed(Protocol):
@@ -51,6 +63,9 @@ class Feed(Protocol):
 
     begun_at: int
     offered: int
+
+    def start_flow(self, subscriber: "Subscriber", sink: Sink) -> None: ...
+    def stop_flow(self, subscriber: "Subscriber", sink: Sink) -> None: ...
 
 
 class SubscriberClosed(Exception):
@@ -88,7 +103,7 @@ class Subscriber:
         "access_as_of",
         "channel_id",
         "epoch",
-        "flow",
+        "flows",
         "front",
         "joined_at",
         "readers",
@@ -115,7 +130,7 @@ class Subscriber:
         self.joined_at = 0  # the position it started from
         self.epoch = ""
         self.recovery = Recovery.COMPLETE
-        self.flow: Sink | None = None  # the sink while it flows
+        self.flows = False
         self._feed: Feed | None = None
         self._position = 0
         self._live = False
@@ -131,6 +146,7 @@ class Subscriber:
 
     def offer(self, events: Sequence[Event], size: int) -> None:
         """Events that follow what was offered before, `size` bytes in all. Never waits."""
+        self._stop_flow()
         if not (self._live or self._buffering):
             return  # it will find them in the log
         if self._live:
@@ -138,7 +154,6 @@ class Subscriber:
                 # The dispatcher may lag behind what was read from the log.
                 events = recovery.newer(self._reached, events)
                 if not events:
-                    self._flow_if_level()
                     return
             self._reached = recovery.last_id(events[-1])
         if self._bytes + size > conf.SUBSCRIBER_BYTES:
@@ -155,7 +170,7 @@ class Subscriber:
 
     def read_on(self, position: int) -> None:
         """Forget what waits: it is to be read from the log, after that position."""
-        self.flow = None
+        self._stop_flow()
         self._live = self._buffering = False
         self._position = position
         self._buffer, self._bytes = [], 0
@@ -192,7 +207,7 @@ class Subscriber:
     @property
     def position(self) -> int:
         """The newest id that its reader was given."""
-        return self._feed.offered if self.flow and self._feed else self._position
+        return self._feed.offered if self.flows and self._feed else self._position
 
     @property
     def closed(self) -> CloseReason | None:
@@ -216,8 +231,20 @@ class Subscriber:
         if self._closed or self._buffer or not self._live:
             return False
         self._wake = wake
-        self._flow_if_level()
+        if self.sink and self._feed and not self.flows and self._reached <= self._feed.offered:
+            self.flows = True
+            self._feed.start_flow(self, self.sink)
         return True
+
+    def stop_resting(self) -> None:
+        self._stop_flow()
+        self._wake = None
+
+    def _stop_flow(self) -> None:
+        if self.flows and self._feed and self.sink:
+            self._feed.stop_flow(self, self.sink)
+            self.flows = False
+            self._position = self._reached = self._feed.offered
 
     async def next(self) -> list[Event]:
         """The next events, at least one. Raises SubscriberClosed."""
@@ -237,21 +264,11 @@ class Subscriber:
         try:
             await woken
         finally:
-            self._stop_resting()
-
-    def _flow_if_level(self) -> None:
-        if self.sink and self._wake and self._feed and self._reached <= self._feed.offered:
-            self.flow = self.sink
-
-    def _stop_resting(self) -> None:
-        if self.flow and self._feed:
-            self._position = self._reached = self._feed.offered
-            self.flow = None
-        self._wake = None
+            self.stop_resting()
 
     def _wake_up(self) -> None:
         if wake := self._wake:
-            self._stop_resting()
+            self.stop_resting()
             wake()
 
     def _take(self) -> list[Event]:

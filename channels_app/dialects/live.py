@@ -95,12 +95,7 @@ def _frame(head: int, payload: bytes) -> bytes:
 
 
 class FrameSink(Sink, Protocol):
-    """A subscriber's way to the connection, on servers that let frames be written (`server.websocket`).
-
-    All sinks with the same `encode` share one encoding; a sink may change its own at any time.
-    """
-
-    encode: Callable[[Event], bytes]
+    """A subscriber's way to the connection, on servers that let frames be written (`server.websocket`)."""
 
     async def send(self, events: Sequence[Event]) -> None:
         """All of them in one write, once the connection has room."""

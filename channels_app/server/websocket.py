@@ -9,43 +9,37 @@ It offers two things through `scope["extensions"]`, which no other server has:
 
 import asyncio
 import functools
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from uvicorn._types import ASGIReceiveEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
 from websockets.http11 import Request
 
 from channels_app.core.recovery import Event
 
 FRAMES = "pubsub.frames"
 PINGS = "pubsub.pings"
+BACKLOG = 64 * 1024  # bytes: when more wait in a transport, its connection takes no frames
 
 
 class FrameWriter:
-    """Writes whole WebSocket frames, unmasked and uncompressed as a server's are, between those that uvicorn writes."""
+    """A sink of whole WebSocket frames, unmasked and uncompressed as a server's are, between those that uvicorn writes."""
 
-    __slots__ = ("_protocol", "_transport", "encode")
+    __slots__ = ("connection", "encode")
 
-    def __init__(self, protocol: "PubSubWebSocketProtocol", encode: Callable[[Event], bytes]) -> None:
-        self._protocol = protocol
-        self._transport = protocol.transport
+    backlog = BACKLOG
+
+    def __init__(self, connection: "PubSubWebSocketProtocol", encode: Callable[[Event], bytes]) -> None:
+        self.connection = connection
         self.encode = encode
-
-    def write(self, frames: bytes, limit: int) -> bool:
-        """False, and nothing written, when more than `limit` bytes would wait in the transport's buffer."""
-        transport = self._transport
-        if transport.get_write_buffer_size() + len(frames) > limit:
-            return False
-        if not (self._protocol.close_sent or transport.is_closing()):  # its end is on its way to the consumer
-            transport.write(frames)
-        return True
 
     async def send(self, events: Sequence[Event]) -> None:
         """Write them as soon as the transport asks for more: for who reads history, at the connection's pace."""
-        await self._protocol.writable.wait()
-        self.write(b"".join(map(self.encode, events)), sys.maxsize)
+        await self.connection.writable.wait()
+        if not self.connection.has_ended:
+            self.connection.transport.write(b"".join(map(self.encode, events)))
 
 
 class EventQueue:
@@ -82,7 +76,7 @@ class PubSubWebSocketProtocol(WebSocketsSansIOProtocol):
 
     # More than thirty attributes of one instance are a dictionary of 1.6 KB: these are none.
     __slots__ = (
-        "close_sent",
+        "_close_sent",
         "close_timeout",
         "close_timer",
         "conn",
@@ -104,6 +98,7 @@ class PubSubWebSocketProtocol(WebSocketsSansIOProtocol):
         "request",
         "response",
         "scope",
+        "takes_frames",
         "transport",
         "writable",
     )
@@ -113,12 +108,44 @@ class PubSubWebSocketProtocol(WebSocketsSansIOProtocol):
         self.queue = EventQueue()  # type: ignore[assignment]
         self.writable = WRITABLE
 
+    @property
+    def close_sent(self) -> bool:
+        return self._close_sent
+
+    @close_sent.setter
+    def close_sent(self, sent: bool) -> None:
+        self._close_sent = sent
+        self.takes_frames = False  # nothing may follow a close frame
+
+    @property
+    def has_ended(self) -> bool:
+        """Its end is on its way to the consumer."""
+        return self._close_sent or self.transport.is_closing()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.transport.set_write_buffer_limits(high=BACKLOG)
+
     def pause_writing(self) -> None:
         self.writable = asyncio.Event()
+        self.takes_frames = False
 
     def resume_writing(self) -> None:
         self.writable.set()
         self.writable = WRITABLE
+        self.takes_frames = self.handshake_complete and not self.has_ended
+
+    def handle_close(self, event: Frame) -> None:
+        super().handle_close(event)
+        self.takes_frames = False
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        self.takes_frames = False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self.takes_frames = False
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -143,4 +170,5 @@ class PubSubWebSocketProtocol(WebSocketsSansIOProtocol):
     def start_keepalive(self) -> None:
         """Called once the handshake is over: what was said in it is for nobody any more."""
         super().start_keepalive()
+        self.takes_frames = self.writable is WRITABLE
         del self.request, self.response, self.scope

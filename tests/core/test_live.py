@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from contextlib import asynccontextmanager
+from unittest import mock
 
 import pytest
 import pytest_asyncio
@@ -140,24 +141,24 @@ async def test_what_is_published_between_a_read_and_the_start_of_its_room_is_not
 
 
 class Connection:
-    """A sink that keeps what it was given; while it is `stuck`, it takes nothing. `encodings` counts those of all of them."""
+    """A sink that is its own connection and transport, and keeps what it was given. `encodings` counts those of all of them."""
 
     encodings = 0
+    backlog = 100
 
     def __init__(self):
         self.ids = []
-        self.stuck = False
+        self.connection = self.transport = self
+        self.takes_frames = True
 
     @staticmethod
     def encode(event):
         Connection.encodings += 1
         return b"%d " % event.id
 
-    def write(self, frames, limit):
-        if self.stuck or len(frames) > limit:
-            return False
+    def write(self, frames):
+        assert self.takes_frames
         self.ids += map(int, frames.split())
-        return True
 
     async def pump(self, subscriber):
         while True:
@@ -182,7 +183,7 @@ async def until(condition):
 
 async def test_connections_are_written_to_with_one_encoding_for_all(channel):
     async with written_to(channel) as (one, first), written_to(channel) as (two, second):
-        await until(lambda: first.flow and second.flow)
+        await until(lambda: first.flows and second.flows)
         Connection.encodings = 0
         await apublish_many(channel, 3)
         await until(lambda: one.ids == two.ids == [1, 2, 3])
@@ -190,16 +191,25 @@ async def test_connections_are_written_to_with_one_encoding_for_all(channel):
         assert (first.position, second.position) == (3, 3)
 
 
-async def test_a_connection_that_takes_nothing_reads_the_log_once_it_can_and_holds_up_nobody(channel):
+async def test_what_is_too_large_to_wait_in_a_connection_is_read_from_the_log(channel, settings):
+    settings.PUBSUB = {"SUBSCRIBER_BYTES": 101}
+    async with written_to(channel) as (connection, subscriber):
+        await until(lambda: subscriber.flows)
+        with mock.patch.object(connection, "write", side_effect=AssertionError):
+            await apublish(channel)
+            await until(lambda: connection.ids == [1])
+
+
+async def test_a_connection_that_takes_no_frames_holds_up_nobody_and_misses_nothing(channel):
     async with written_to(channel) as (stuck, behind), written_to(channel) as (quick, ahead):
-        await until(lambda: behind.flow and ahead.flow)
+        await until(lambda: behind.flows and ahead.flows)
         await apublish(channel)
         await until(lambda: quick.ids == stuck.ids == [1])
-        stuck.stuck = True
+        stuck.takes_frames = False
         await apublish_many(channel, 5)
-        await until(lambda: quick.ids == stuck.ids == [1, 2, 3, 4, 5, 6])  # the log has no limit to how much it takes
-        stuck.stuck = False
-        await until(lambda: behind.flow)
+        await until(lambda: quick.ids == stuck.ids == [1, 2, 3, 4, 5, 6])  # by its reader
+        stuck.takes_frames = True
+        await until(lambda: behind.flows)
         await apublish(channel)
         await until(lambda: quick.ids == stuck.ids == [1, 2, 3, 4, 5, 6, 7])
 
@@ -210,17 +220,18 @@ async def test_a_connection_whose_history_is_ahead_of_its_dispatcher_gets_nothin
         messages = [(await apublish(channel)).message for _ in range(3)]
         async with written_to(channel, after=Position(0)) as (connection, subscriber):
             await until(lambda: connection.ids == [1, 2, 3])
-            assert not subscriber.flow
+            assert not subscriber.flows
             hub.current().advanced(await sync_to_async(hint_of)(channel, *messages))
-            await until(lambda: subscriber.flow)
-            message = (await apublish(channel)).message
-            hub.current().advanced(await sync_to_async(hint_of)(channel, message))
-            await until(lambda: connection.ids == [1, 2, 3, 4])
+            for last in (4, 5):
+                message = (await apublish(channel)).message
+                hub.current().advanced(await sync_to_async(hint_of)(channel, message))
+                await until(lambda last=last: connection.ids == list(range(1, last + 1)))
+                await until(lambda: subscriber.flows)
 
 
 async def test_a_closed_connection_is_not_written_to(channel):
     async with written_to(channel) as (ended, subscriber), written_to(channel) as (other, still_open):
-        await until(lambda: subscriber.flow and still_open.flow)
+        await until(lambda: subscriber.flows and still_open.flows)
         subscriber.close(RESTARTING)
         await apublish(channel)
         await until(lambda: other.ids == [1])

@@ -25,14 +25,17 @@ _names = (f"model{n}" for n in itertools.count())
 class Reader:
     """A client: joins at a position, keeps what it was told, and can be cut and come back.
 
-    One that is `wired` is a sink as well: between two reads, what comes is written to it, unless it is stuck.
+    One that is `wired` is a sink and a connection as well: between two reads, what comes is written to it, unless it is stuck.
     """
+
+    backlog = 0
 
     def __init__(self, machine, room, after, wired):
         self.machine = machine
         self.room = room
         self.wired = wired
-        self.stuck = False
+        self.takes_frames = True
+        self.connection = self.transport = self
         self.told: list[Message | Gap] = []
         self.join(after)
         self.start = self.subscriber.joined_at
@@ -64,10 +67,9 @@ class Reader:
     def encode(event):
         return base64.b64encode(pickle.dumps(event)) + b"\n"
 
-    def write(self, frames, limit):
-        if not self.stuck:
-            self.told += [pickle.loads(base64.b64decode(line)) for line in frames.splitlines()]
-        return not self.stuck
+    def write(self, frames):
+        assert self.takes_frames
+        self.told += [pickle.loads(base64.b64decode(line)) for line in frames.splitlines()]
 
     def check(self):
         """What it was told so far is right as far as it goes; returns the id up to which it knows all."""
@@ -144,7 +146,7 @@ class LiveDelivery(RuleBasedStateMachine):
 
     @rule(reader=readers)
     def get_stuck_or_free(self, reader):
-        reader.stuck = not reader.stuck
+        reader.takes_frames = not reader.takes_frames
 
     @rule(reader=readers)
     def cut_and_resume(self, reader):

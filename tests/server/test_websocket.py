@@ -14,6 +14,7 @@ import uvicorn
 from channels_app.dialects.live import FrameSink, text_frame
 from channels_app.dialects.sockets import NO_PINGS, Pings, SocketConsumer
 from channels_app.server import uvicorn_server
+from channels_app.server.websocket import BACKLOG
 
 TEXT, CLOSE, PING, PONG = 0x1, 0x8, 0x9, 0xA
 UPGRADE = (
@@ -78,17 +79,19 @@ class Flooding(SocketConsumer):
 
 
 class Framing(SocketConsumer):
-    """Answers with prebuilt frames: once for each of the client's, as many bytes as may wait at most."""
+    """Answers with prebuilt frames, as the hub writes them: as many as the connection takes. Then it ends."""
 
     async def connect(self) -> None:
-        self.frames = FrameSink.of(self.scope, lambda event: b"")
+        connection = FrameSink.of(self.scope, lambda event: b"").connection
+        assert not connection.takes_frames, "the handshake is not over"
         await self.accept()
+        self.connection = connection
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        while self.frames.write(text_frame(bytes(50_000)), limit=200_000):
-            pass
+        while self.connection.takes_frames:
+            self.connection.transport.write(text_frame(bytes(50_000)))
         await self.close(code=4200)
-        assert self.frames.write(text_frame(b"after the end"), limit=10**9), "it is not too slow: it has ended"
+        assert not self.connection.takes_frames
 
 
 class Server(uvicorn.Server):
@@ -186,19 +189,41 @@ async def test_a_consumer_waits_for_a_client_that_does_not_read():
             assert (await client.frame())[1].lstrip(b"0") == (b"%d" % number).lstrip(b"0")
 
 
-async def test_frames_are_refused_past_the_limit_and_dropped_after_the_end():
+async def test_a_connection_takes_frames_until_too_much_waits_and_none_after_its_end():
     async with serving() as server, connected(server, "frames") as client:
         client.writer.transport.pause_reading()
         client.send(TEXT, b"go")
         (protocol,) = server.server_state.connections
         await until(lambda: not protocol.writable.is_set())
-        assert 150_000 < protocol.transport.get_write_buffer_size() <= 200_000
+        assert BACKLOG < protocol.transport.get_write_buffer_size() <= BACKLOG + len(text_frame(bytes(50_000)))
         client.writer.transport.resume_reading()
         while (frame := await client.frame())[0] == TEXT:
             assert frame[1] == bytes(50_000)
         assert (frame[0], frame[1][:2]) == (CLOSE, (4200).to_bytes(2, "big"))
         client.send(CLOSE, frame[1])
         assert await client.reader.read() == b""
+
+
+async def test_a_connection_that_was_too_slow_takes_frames_again_once_it_is_not():
+    async with serving() as server, connected(server, "flood") as client:
+        client.writer.transport.pause_reading()
+        client.send(TEXT, b"go")
+        (protocol,) = server.server_state.connections
+        await until(lambda: not protocol.takes_frames)
+        client.writer.transport.resume_reading()
+        while not protocol.takes_frames:
+            await client.frame()
+
+
+@pytest.mark.parametrize("end", [(CLOSE, (1000).to_bytes(2, "big")), None], ids=["says goodbye", "is gone"])
+async def test_a_connection_whose_client_has_ended_it_takes_no_frames(end):
+    async with serving() as server, connected(server, "echo") as client:
+        client.send(TEXT, b"ready?")
+        await client.frame()
+        (protocol,) = server.server_state.connections
+        assert protocol.takes_frames
+        client.send(*end) if end else client.writer.transport.abort()
+        await until(lambda: not protocol.takes_frames)
 
 
 @pytest.mark.parametrize("count", [1, 20])
