@@ -1,5 +1,6 @@
 """The commands that need no server; `serve` is in tests/e2e."""
 
+import base64
 import json
 import re
 from io import StringIO
@@ -12,7 +13,8 @@ from django.db.migrations.recorder import MigrationRecorder
 from channels_app.core import directory, publishing
 from channels_app.core.credentials import Credentials
 from channels_app.core.types import CLOSE_REASONS, Draft
-from channels_app.models import ApiKey, Instance
+from channels_app.dialects.twilio import auth
+from channels_app.models import AdministratorKey, ApiKey, Instance
 
 
 def output_of(command: str, *arguments: str) -> str:
@@ -48,7 +50,7 @@ class TestQuickstart:
 
     def test_json_is_one_object_and_nothing_else(self) -> None:
         answer = json.loads(output_of("quickstart", "--json", "--instance", "Kaer-Morhen", "--base-url", "http://kaer:81/"))
-        assert list(answer) == ["instance", "account_key", "api_key", "base_url"]
+        assert list(answer) == ["instance", "account_key", "api_key", "base_url", "twilio"]
         assert (answer["instance"], answer["base_url"]) == ("kaer-morhen", "http://kaer:81")
         assert principal_of(answer["api_key"], "kaer-morhen").ignore_acl
         assert principal_of(answer["account_key"], "kaer-morhen").role == "full"
@@ -64,6 +66,34 @@ class TestQuickstart:
         with pytest.raises(CommandError, match="--instance"):
             output_of("quickstart", "--instance", name)
         assert not get_user_model().objects.exists()
+
+
+@pytest.mark.django_db
+class TestQuickstartForTwilio:
+    def test_the_account_and_its_key_open_the_service(self) -> None:
+        made = json.loads(output_of("quickstart", "--json"))
+        told = made["twilio"]
+        assert list(told) == ["account_sid", "auth_token", "service_sid", "api_key_sid", "api_key_secret"]
+        assert told["auth_token"] == made["account_key"]
+        for pair in (("account_sid", "auth_token"), ("api_key_sid", "api_key_secret")):
+            username, password = (told[name] for name in pair)
+            basic = "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
+            account = auth.account(auth.credentials(basic))
+            assert auth.service(account, told["service_sid"]).name == "demo-instance"
+
+    def test_a_key_is_made_once_and_its_secret_shown_once_except_to_programs(self) -> None:
+        first = re.search(r"API key (SK[0-9a-f]{32}) ([0-9a-f]{40})", output_of("quickstart"))
+        second = output_of("quickstart")
+        assert first is not None
+        assert first[2] not in second
+        assert "made before, and its secret shown then" in second
+        assert AdministratorKey.objects.count() == 1
+        assert json.loads(output_of("quickstart", "--json"))["twilio"]["api_key_sid"] != first[1]
+
+    def test_it_says_how_the_helpers_connect(self) -> None:
+        text = output_of("quickstart", "--base-url", "http://kaer:81/")
+        for line in ('client.sync.base_url = "http://kaer:81"', 'client.sync.baseUrl = "http://kaer:81"'):
+            assert line in text
 
 
 @pytest.mark.django_db

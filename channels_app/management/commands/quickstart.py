@@ -12,8 +12,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import IntegrityError, transaction
 
 from channels_app.core import credentials, tenancy
+from channels_app.dialects.twilio import sids
 from channels_app.management.database import require_migrated
-from channels_app.models import ApiKey, Channel, Instance
+from channels_app.models import Administrator, AdministratorKey, ApiKey, Channel, Instance
 
 ADMINISTRATOR = "admin"
 CHANNEL = "lobby"
@@ -22,18 +23,19 @@ KEY_DESCRIPTION = "quickstart"
 
 @dataclass(frozen=True)
 class Made:
-    """`password` and `api_key` are "" when they existed already: neither can be shown a second time."""
+    """`password`, `api_key` and Twilio's key are "" when they existed already: they cannot be shown a second time."""
 
     instance: str
     administrator: str
     password: str
     account_key: str
     api_key: str
+    twilio: dict[str, str]
 
 
 class Command(BaseCommand):
     help = (
-        f"Make an administrator ({ADMINISTRATOR!r}), an instance with a channel ({CHANNEL!r}) and an API key that may do "
+        f"Make an administrator ({ADMINISTRATOR!r}), an instance with a channel ({CHANNEL!r}) and API keys that may do "
         "everything in it, and print how to publish, listen and read history. What exists already is used as it is. Secrets "
         "are shown once, when they are made. A lost password: manage.py changepassword; a lost key: make another in the admin."
     )
@@ -49,7 +51,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--json",
             action="store_true",
-            help="print one JSON object for programs, with a new API key each time, and nothing else",
+            help="print one JSON object for programs, with new API keys each time, and nothing else",
         )
 
     def handle(self, *, instance: str, base_url: str, json: bool, **_: Any) -> None:
@@ -77,12 +79,22 @@ def make(name: str, *, always_new_key: bool) -> Made:
         instance = tenancy.create_instance(owner=owner, name=name)
     if not Channel.objects.filter(instance=instance, name=CHANNEL).exists():
         tenancy.create_channel(instance, name=CHANNEL, custom_publish=True)
+    account = tenancy.administrator_of(instance.owner)
+    account_key = credentials.unseal(account.key_sealed)
+    key_sid, key_secret = _administrator_key(account, always_new=always_new_key)
     return Made(
         instance=instance.name,
         administrator=instance.owner.get_username(),
         password=password,
-        account_key=credentials.unseal(tenancy.administrator_of(instance.owner).key_sealed),
+        account_key=account_key,
         api_key=_api_key(instance, always_new=always_new_key),
+        twilio={
+            "account_sid": sids.account_sid(account.uuid),
+            "auth_token": account_key,
+            "service_sid": sids.service_sid(instance.uuid),
+            "api_key_sid": key_sid,
+            "api_key_secret": key_secret,
+        },
     )
 
 
@@ -102,20 +114,32 @@ def _api_key(instance: Instance, *, always_new: bool) -> str:
     return tenancy.create_api_key(instance, description=KEY_DESCRIPTION, ignore_acl=True)[1].text
 
 
+def _administrator_key(account: Administrator, *, always_new: bool) -> tuple[str, str]:
+    """The SID and the secret of a further key of the account."""
+    if not always_new and AdministratorKey.objects.filter(administrator=account, description=KEY_DESCRIPTION).exists():
+        return "", ""
+    key, secret = tenancy.create_administrator_key(account, description=KEY_DESCRIPTION)
+    return sids.key_sid(key.uuid), secret.text
+
+
 def as_json(made: Made, base_url: str) -> str:
-    return json.dumps(
-        {"instance": made.instance, "account_key": made.account_key, "api_key": made.api_key, "base_url": base_url}
-    )
+    keys = {"account_key": made.account_key, "api_key": made.api_key}
+    return json.dumps({"instance": made.instance, **keys, "base_url": base_url, "twilio": made.twilio})
 
 
 def as_text(made: Made, base_url: str) -> str:
     channel = f"{base_url}/v1.1/instances/{made.instance}/channels/{CHANNEL}"
     key = made.api_key or made.account_key
+    sid, token, service = (made.twilio[name] for name in ("account_sid", "auth_token", "service_sid"))
+    twilio_key = " ".join((made.twilio["api_key_sid"], made.twilio["api_key_secret"])).strip()
     return f"""
 Admin        {base_url}/admin/
              user {made.administrator}, password {made.password or "shown when it was made (lost? manage.py changepassword)"}
 Instance     {made.instance}
 API key      {made.api_key or "made before, and shown then; the lines below use the account key"}
+Twilio       account {sid}, auth token {token}
+             service {service}
+             API key {twilio_key or "made before, and its secret shown then"}
 API docs     {base_url}/api/docs/
 
 Listen for the next message (in another terminal):
@@ -129,4 +153,10 @@ Syncano's SDKs:
   Python       SYNCANO_APIROOT={base_url}
                syncano.connect(api_key="{key}", instance_name="{made.instance}")
   JavaScript   Syncano({{ baseUrl: "{base_url}", apiKey: "{key}", defaults: {{ instanceName: "{made.instance}" }} }})
+
+Twilio's SDKs:
+  Python       client = twilio.rest.Client("{sid}", "{token}")
+               client.sync.base_url = "{base_url}"
+  Node         client = twilio("{sid}", "{token}")
+               client.sync.baseUrl = "{base_url}"
 """
