@@ -41,8 +41,8 @@ class AdministratorKeyAdmin(secret.RevocableAdmin, ScopedAdmin):
 
     form = AdministratorKeyForm
     fixed_fields = ()
-    list_display = ("sid", "secret", "description", "administrator", "last_used_at", "created_at")
-    list_display_links = ("sid", "description")
+    list_display = ("description", "sid", "secret", "administrator", "last_used_at", "created_at")
+    list_display_links = ("description", "sid")
     list_select_related = ("administrator__user",)
     search_fields = ("prefix", "description", "administrator__user__username")
     readonly_fields = ("sid", "secret", "account_sid", "administrator", "last_used_at", "created_at")

@@ -1,14 +1,18 @@
 """Channels, each with a link to its history."""
 
+from datetime import datetime
 from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 from django.utils.html import format_html
 
 from channels_app.core import tenancy
+from channels_app.dialects.twilio import sids, streams
 from channels_app.models import Channel
 
 from .fields import LowerCaseField
@@ -23,6 +27,16 @@ class ChannelForm(forms.ModelForm):
         model = Channel
         fields = "__all__"  # noqa: DJ007  (ChannelAdmin.fields says which)
         field_classes = {"name": LowerCaseField}
+        help_texts = {
+            "stream_sid": "This channel, for Twilio's SDKs.",
+            "unique_name": "Its name there. It cannot be changed.",
+        }
+
+    def clean_expires_at(self) -> datetime | None:
+        moment: datetime | None = self.cleaned_data["expires_at"]
+        if moment is not None and moment <= timezone.now():
+            raise ValidationError("This is over. To delete the channel now, use Delete.")
+        return moment
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or self.cleaned_data
@@ -43,8 +57,9 @@ class ChannelAdmin(ScopedAdmin):
     autocomplete_fields = ("instance", "group")
     fields = (
         "instance", "name", "description", "type", "custom_publish", "group", "group_permissions", "other_permissions",
-        "retention_age", "retention_count",
+        "retention_age", "retention_count", "expires_at",
     )  # fmt: skip
+    readonly_fields = ("stream_sid", "unique_name")
 
     @admin.display(description="history")
     def history(self, obj: Channel) -> str:
@@ -54,7 +69,17 @@ class ChannelAdmin(ScopedAdmin):
         return [("Messages", history_url(obj))]
 
     def get_fieldsets(self, request: HttpRequest, obj: Channel | None = None) -> Any:
-        return [(None, {"fields": self.fields, "description": BUILT_IN if obj and obj.built_in else ""})]
+        if obj and obj.built_in:
+            return [(None, {"fields": [name for name in self.fields if name != "expires_at"], "description": BUILT_IN})]
+        stream = [("As a Twilio stream", {"fields": self.readonly_fields})] if obj and streams.is_stream(obj) else []
+        return [(None, {"fields": self.fields}), *stream]
+
+    @admin.display(description="stream SID")
+    def stream_sid(self, obj: Channel) -> str:
+        return sids.stream_sid(obj.uuid)
+
+    def unique_name(self, obj: Channel) -> str:
+        return streams.unique_name(obj) or "(none)"
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None

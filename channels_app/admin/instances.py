@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
@@ -11,7 +12,8 @@ from django.utils.http import urlencode
 
 from channels_app.conf import conf
 from channels_app.core import tenancy
-from channels_app.models import ApiKey, Channel, Collaborator, Instance, InstanceUser
+from channels_app.dialects.twilio import services, sids
+from channels_app.models import ApiKey, Channel, Collaborator, Instance, InstanceUser, TwilioService
 
 from .fields import AdministratorField, LowerCaseField
 from .scope import ScopedAdmin, ScopedInline, count_contents
@@ -36,6 +38,56 @@ class CollaboratorInline(ScopedInline, admin.TabularInline):
     extra = 0
 
 
+class TwilioServiceForm(forms.ModelForm):
+    reachability_debouncing_window = forms.IntegerField(
+        min_value=services.WINDOW[0],
+        max_value=services.WINDOW[-1],
+        initial=TwilioService().reachability_debouncing_window,
+        label="Debouncing window",
+        help_text="Milliseconds.",
+    )
+
+    class Meta:
+        model = TwilioService
+        fields = (
+            "webhook_url", "webhooks_from_rest_enabled", "reachability_webhooks_enabled", "acl_enabled",
+            "reachability_debouncing_enabled", "reachability_debouncing_window",
+        )  # fmt: skip
+        labels = {
+            "webhook_url": "Webhook URL",
+            "webhooks_from_rest_enabled": "Webhooks from REST",
+            "reachability_webhooks_enabled": "Reachability webhooks",
+            "acl_enabled": "ACL",
+            "reachability_debouncing_enabled": "Debouncing",
+        }
+        help_texts = {
+            "webhook_url": "Where the server tells of clients that come and go.",
+            "webhooks_from_rest_enabled": "Kept for those who ask, without effect: streams have no webhooks.",
+            "reachability_webhooks_enabled": "Tell the webhook URL when a client connects or disconnects.",
+            "acl_enabled": "Clients with an access token make no streams.",
+            "reachability_debouncing_enabled": "Tell of no disconnection that ends within the window.",
+        }
+
+    def clean_webhook_url(self) -> str:
+        url: str = self.cleaned_data["webhook_url"]
+        if url and not services.is_webhook_url(url):
+            raise ValidationError(f"Enter {services.WEBHOOK_URL_RULE}.")
+        return url
+
+
+class TwilioServiceInline(ScopedInline, admin.StackedInline):
+    """Its settings as a service of Twilio's; an instance that has the defaults needs no row."""
+
+    model = TwilioService
+    form = TwilioServiceForm
+    min_num, extra = 1, 0  # always there, and saved only when something was changed
+    can_delete = False
+    verbose_name = "As a Twilio service"
+
+    class Media:
+        css = {"all": ["channels_app/admin/pages.css"]}
+
+
 @admin.register(Instance)
 class InstanceAdmin(ScopedAdmin):
     fixed_fields = ()
@@ -43,7 +95,7 @@ class InstanceAdmin(ScopedAdmin):
     list_select_related = ("owner",)
     search_fields = ("name", "description")
     autocomplete_fields = ("owner",)
-    inlines = (CollaboratorInline,)
+    inlines = (CollaboratorInline, TwilioServiceInline)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return request.user.is_superuser or Instance.objects.filter(owner=request.user.pk).count() < conf.MAX_INSTANCES
@@ -51,8 +103,19 @@ class InstanceAdmin(ScopedAdmin):
     def get_exclude(self, request: HttpRequest, obj: Instance | None = None) -> tuple[str, ...]:
         return () if request.user.is_superuser else ("owner",)
 
+    def get_inlines(self, request: HttpRequest, obj: Instance | None) -> Any:
+        return self.inlines if obj else (CollaboratorInline,)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Instance | None = None) -> tuple[str, ...]:
+        return ("service_sid",) if obj else ()
+
+    @admin.display(description="service SID")
+    def service_sid(self, obj: Instance) -> str:
+        return sids.service_sid(obj.uuid)
+
     def get_form(self, request: HttpRequest, obj: Instance | None = None, change: bool = False, **kwargs: Any) -> Any:
         kwargs["field_classes"] = {"name": LowerCaseField}
+        kwargs["help_texts"] = {"service_sid": "This instance, for Twilio's SDKs; its friendly name there is the description."}
         return super().get_form(request, obj, change, **kwargs)
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:

@@ -15,6 +15,11 @@ from channels_app.models import AdministratorKey, ApiKey, Channel, Group, Instan
 MODELS = ("instance", "channel", "apikey", "instanceuser", "group", "administratorkey")
 BASE = "/admin/channels_app"
 
+# What the page of an instance sends when nothing is in its inlines.
+NOTHING_INLINE = {
+    f"{inline}-{number}_FORMS": 0 for inline in ("collaborators", "twilio_service") for number in ("TOTAL", "INITIAL")
+}
+
 
 @dataclass
 class Tenant:

@@ -9,7 +9,7 @@ from django.test import Client
 from channels_app.core import tenancy
 from channels_app.models import Collaborator, Group, Instance, InstanceUser, Membership
 
-from .conftest import BASE, MODELS, Tenant
+from .conftest import BASE, MODELS, NOTHING_INLINE, Tenant
 
 ADMINISTRATORS = "/admin/auth/user/"
 
@@ -175,7 +175,7 @@ def test_suggestions_while_typing_are_limited_too(owner: Client, novigrad: Tenan
 def test_a_collaborator_is_named_and_not_chosen_from_a_list(owner: Client, rivia: Tenant, novigrad: Tenant) -> None:
     page = f"{rivia.page('instance')}/change/"
     assert novigrad.owner.username not in text(owner, page)
-    form = {"name": "rivia", "metadata": "{}", "collaborators-TOTAL_FORMS": 1, "collaborators-INITIAL_FORMS": 0}
+    form = {"name": "rivia", "metadata": "{}", **NOTHING_INLINE, "collaborators-TOTAL_FORMS": 1}
     row = {"collaborators-0-user": novigrad.owner.username, "collaborators-0-role": "write"}
     assert owner.post(page, form | row).status_code == 302
     assert Collaborator.objects.get(instance=rivia.instance).user == novigrad.owner
@@ -183,7 +183,7 @@ def test_a_collaborator_is_named_and_not_chosen_from_a_list(owner: Client, rivia
 
 
 def test_an_unknown_collaborator_is_an_error_of_the_form(owner: Client, rivia: Tenant) -> None:
-    form = {"name": "rivia", "metadata": "{}", "collaborators-TOTAL_FORMS": 1, "collaborators-INITIAL_FORMS": 0}
+    form = {"name": "rivia", "metadata": "{}", **NOTHING_INLINE, "collaborators-TOTAL_FORMS": 1}
     response = owner.post(
         f"{rivia.page('instance')}/change/", form | {"collaborators-0-user": "nobody", "collaborators-0-role": "read"}
     )

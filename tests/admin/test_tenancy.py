@@ -12,13 +12,11 @@ from channels_app.core import log, tenancy
 from channels_app.core.errors import NotFound
 from channels_app.models import Channel, Counter, Instance, InstanceUser, Purge
 
-from .conftest import BASE, MODELS, Tenant, fill
-
-NO_COLLABORATORS = {"collaborators-TOTAL_FORMS": 0, "collaborators-INITIAL_FORMS": 0}
+from .conftest import BASE, MODELS, NOTHING_INLINE, Tenant, fill
 
 
 def instance_form(name: str, **more: object) -> dict[str, object]:
-    return {"name": name, "metadata": "{}", **NO_COLLABORATORS, **more}
+    return {"name": name, "metadata": "{}", **NOTHING_INLINE, **more}
 
 
 def test_an_owners_new_instance_is_theirs_and_has_the_built_in_channels(owner: Client, rivia: Tenant) -> None:

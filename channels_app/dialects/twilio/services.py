@@ -21,6 +21,7 @@ from .fields import boolean, integer, timestamp
 
 FRIENDLY_NAME_LENGTH = 256
 WINDOW = range(1_000, 30_001)  # milliseconds
+WEBHOOK_URL_RULE = f"an http or https URL of at most {WEBHOOK_URL_LENGTH} characters"
 PARTS = ("Documents", "Lists", "Maps", "Streams")
 
 
@@ -103,17 +104,19 @@ def _parse(parameters: Mapping[str, str]) -> tuple[str | None, dict[str, Any]]:
 
 
 def _webhook_url(name: str, text: str) -> str:
-    if text and not (len(text) <= WEBHOOK_URL_LENGTH and text.isprintable() and " " not in text and _is_web(text)):
-        raise TwilioError(400, 54051, f"Invalid {name}: an http or https URL of at most {WEBHOOK_URL_LENGTH} characters")
+    if text and not is_webhook_url(text):
+        raise TwilioError(400, 54051, f"Invalid {name}: {WEBHOOK_URL_RULE}")
     return text
 
 
-def _is_web(text: str) -> bool:
+def is_webhook_url(text: str) -> bool:
+    """Whether it keeps to WEBHOOK_URL_RULE."""
     try:
         parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        is_web = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
+    return is_web and len(text) <= WEBHOOK_URL_LENGTH and text.isprintable() and " " not in text
 
 
 def _flag(name: str, text: str) -> bool:

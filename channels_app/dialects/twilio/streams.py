@@ -75,6 +75,17 @@ def rows(service: InstanceInfo) -> QuerySet[Channel]:
     return found.select_related("twilio_stream", "instance__owner__administrator")
 
 
+def is_stream(row: Channel) -> bool:
+    """Whether it is one of `rows`."""
+    return row.type == Channel.Type.DEFAULT and not row.built_in
+
+
+def unique_name(row: Channel) -> str | None:
+    """Of a row of `rows`."""
+    made = getattr(row, "twilio_stream", None)
+    return made.unique_name if made else row.name
+
+
 def of_row(row: Channel) -> Stream:
     """A row of `rows`."""
     made = getattr(row, "twilio_stream", None)
@@ -82,7 +93,7 @@ def of_row(row: Channel) -> Stream:
         channel=channel_info(row, row.instance.name),
         account_sid=sids.account_sid(row.instance.owner.administrator.uuid),
         service_sid=sids.service_sid(row.instance.uuid),
-        unique_name=made.unique_name if made else row.name,
+        unique_name=unique_name(row),
         created_by=made.created_by if made else SYSTEM,
         created_at=row.created_at,
         updated_at=row.updated_at,
