@@ -6,7 +6,6 @@ happens to the streams that it subscribed to (`subscriptions.py`), and acknowled
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
@@ -26,8 +25,6 @@ from .client import Client, admit
 from .frames import Frame, FrameError
 from .subscriptions import Connection, Subscriptions
 from .tokens import INVALID, TokenError
-
-logger = logging.getLogger(__name__)
 
 INIT_SECONDS = 20.0  # in which a client must have said who it is
 WARNING_SECONDS = 180.0  # before a token expires; half of its time when that is less
@@ -137,10 +134,11 @@ class TwilsockConsumer(SocketConsumer):
         return None
 
     async def _refuse(self, frame: Frame, error: TokenError) -> None:
-        """The SDK's state is then "denied"; it closes the connection."""
+        """The SDK's state is then "denied", until it gets another token: with that it comes back."""
         code, status = UNAUTHORIZED
         told = {"code": code, "status": status, "errorCode": error.code, "description": error.message}
         await self._write(frames.encode({"method": "reply", "id": frame.id, "status": told}))
+        await self._close(CLOSE_CODES[UNAUTHORIZED])
 
     # What it asks
 

@@ -28,7 +28,7 @@ FRONT = Front("twilio", "twilsock")
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """One that this connection may read, and by what right."""
+    """A stream that this connection may read, and by what right."""
 
     sid: str
     access: Access
@@ -56,11 +56,11 @@ class Subscriptions:
     def is_full(self) -> bool:
         return len(self._listeners) >= MAX_SUBSCRIPTIONS
 
-    async def establish(self, stream: Subscription, correlation_id: object) -> None:
+    async def establish(self, wanted: Subscription, correlation_id: object) -> None:
         """Listen to the stream, and confirm it once nothing can be missed; one that is listened to is confirmed again."""
-        listener = self._listeners.get(stream.sid)
+        listener = self._listeners.get(wanted.sid)
         if listener is None:
-            listener = self._listeners[stream.sid] = Listener(self._connection, stream, self._forget)
+            listener = self._listeners[wanted.sid] = Listener(self._connection, wanted, self._forget)
         await listener.confirm(correlation_id)
 
     def renew(self, credentials: Credentials, as_of: int) -> None:
@@ -96,13 +96,13 @@ class Subscriptions:
 class Listener:
     """One subscription, from its establishing to its end; `forget` is called when it ends by itself."""
 
-    def __init__(self, connection: Connection, stream: Subscription, forget: Callable[["Listener"], None]) -> None:
-        self.sid = stream.sid
+    def __init__(self, connection: Connection, wanted: Subscription, forget: Callable[["Listener"], None]) -> None:
+        self.sid = wanted.sid
         self._connection = connection
-        self._frames = events.frames_of(stream.access.channel.uuid)
+        self._frames = events.frames_of(wanted.access.channel.uuid)
         self._author = connection.session.author
-        self._access = stream.access
-        self._channel_id = stream.access.channel.id
+        self._access = wanted.access
+        self._channel_id = wanted.access.channel.id
         self._sink = FrameSink.of(connection.scope, self._frames)
         self._forget = forget
         self._subscriber: Subscriber | None = None  # None: not yet established
@@ -167,8 +167,8 @@ class Listener:
             await self._confirm()
             while True:
                 await self._tell(await subscriber.next())
-                if subscriber.epoch != positions[self._channel_id].epoch:
-                    positions[self._channel_id] = Position(0, subscriber.epoch)
+                if positions.get(self._channel_id, start).epoch != subscriber.epoch:
+                    positions[self._channel_id] = start = Position(0, subscriber.epoch)
 
     async def _confirm(self) -> None:
         while self._unconfirmed:

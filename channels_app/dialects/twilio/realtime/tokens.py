@@ -6,7 +6,7 @@ JWT, HS256, `cty: twilio-fpa;v=1`; `iss` names the key and `sub` its account; th
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 from uuid import UUID
 
 import jwt
@@ -105,8 +105,13 @@ def _grants(grants: Any) -> tuple[str, str]:
     sync = grants.get("data_sync") if isinstance(grants, dict) else None
     service = sync.get("service_sid") if isinstance(sync, dict) else None
     identity = grants.get("identity") if isinstance(grants, dict) else None
-    if not (isinstance(service, str) and service and isinstance(identity, str) and 0 < len(identity) <= MAX_IDENTITY):
-        raise TokenError(INVALID_GRANTS)
-    if "\x00" in service + identity:
+    if not (_is_text(service) and _is_text(identity) and len(identity) <= MAX_IDENTITY):
         raise TokenError(INVALID_GRANTS)
     return service, identity
+
+
+def _is_text(value: Any) -> TypeGuard[str]:
+    """Whether it can be stored: without a NUL, and without half of a surrogate pair, which is no character."""
+    if not isinstance(value, str) or not value or "\x00" in value:
+        return False
+    return value.encode("utf-8", "replace").decode() == value

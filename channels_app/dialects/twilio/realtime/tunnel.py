@@ -182,8 +182,9 @@ async def _publish(caller: Caller, request: Request, ref: str) -> Answer:
     channel = await directory.asked(partial(streams.find_channel, caller.client.service, ref))
     data = message_data(request.body.get("data"))
     caller.subscriptions.leave_out_own(sids.stream_sid(channel.uuid))
-    draft = Draft(data, caller.session.author, idempotency_key=request.id, front=FRONT)
-    message = await messages.apublish(caller.client.principal(), channel, ref, draft)
+    key = f"{caller.session.endpoint}/{request.id}" if request.id else ""
+    draft = Draft(data, caller.session.author, idempotency_key=key, front=FRONT)
+    message = await messages.apublish(await directory.asked(caller.client.principal), channel, ref, draft)
     return Answer(201, messages.message_json(channel, message))
 
 
@@ -216,6 +217,8 @@ async def _establish(caller: Caller, sid: str, kind: str, correlation_id: object
         if sid not in caller.subscriptions and caller.subscriptions.is_full:
             raise TwilioError(403, 54419, "Too many subscriptions on one connection")
         channel = await directory.asked(partial(streams.find_channel, caller.client.service, sid))
+    except StoreUnavailable:
+        raise  # the SDK repeats the request; from one that failed it would stay away
     except PubSubError as error:
         status, body, _ = render(error)
         await caller.send(events.failed(sid, kind, correlation_id, status, body))

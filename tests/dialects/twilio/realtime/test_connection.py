@@ -49,18 +49,16 @@ WRONG_TOKENS = [
 
 
 async def test_a_bad_token_is_denied_with_its_reason(farm: Farm) -> None:
-    client = await Twilsock.open()
     for wrong, code in WRONG_TOKENS:
+        client = await Twilsock.open()
         status = (await client.init(farm.token(**wrong)))["status"]
         assert (status["code"], status["status"], status["errorCode"]) == (401, "UNAUTHORIZED", code), wrong
-    await client.leave()
+        assert await client.closed() == 4003
 
 
 async def test_what_is_no_token_is_denied(farm: Farm) -> None:
-    client = await Twilsock.open()
     for token in (None, 7, "", "x", ["a.b.c"]):
-        assert (await client.init(token))["status"]["errorCode"] == 20101
-    await client.leave()
+        assert (await (await Twilsock.open()).init(token))["status"]["errorCode"] == 20101
 
 
 async def test_a_token_for_the_service_of_another_account_is_denied(farm: Farm) -> None:
@@ -236,10 +234,12 @@ async def test_a_renewed_token_goes_on(farm: Farm, connect: Callable[..., Any]) 
     assert await client.open_stream()
 
 
-async def test_a_token_that_does_not_renew_is_refused(farm: Farm, ciri: Twilsock) -> None:
+async def test_a_token_that_does_not_renew_is_refused(farm: Farm, connect: Callable[..., Any]) -> None:
     for wrong in ({"identity": "emhyr"}, {"secret": "0" * 40}, {"ttl": -60}):
-        status = (await ciri.ask("update", token=farm.token(**wrong))).header["status"]
+        client = await connect()
+        status = (await client.ask("update", token=farm.token(**wrong))).header["status"]
         assert (status["code"], status["status"]) == (401, "UNAUTHORIZED"), wrong
+        assert await client.closed() == 4003
 
 
 async def test_a_revoked_key_ends_the_connections_that_it_opened(farm: Farm, ciri: Twilsock) -> None:

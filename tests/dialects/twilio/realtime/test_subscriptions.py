@@ -58,6 +58,11 @@ async def test_a_request_that_the_sdk_repeats_is_one_message(farm: Farm, ciri: T
     assert (await sync_to_async(log.head)((await sync_to_async(farm.channel)("heatmap")).pk, "")).last_id == 1
 
 
+async def test_a_request_of_another_client_is_another_message(ciri: Twilsock, yen: Twilsock) -> None:
+    same = {"Twilio-Request-Id": "RQ" + "a" * 32}
+    assert (await ciri.publish({"n": 1}, **same))[1]["sid"] != (await yen.publish({"n": 1}, **same))[1]["sid"]
+
+
 async def test_too_many_messages_are_429(ciri: Twilsock, settings: Any) -> None:
     settings.PUBSUB = {**settings.PUBSUB, "TWILIO_STREAM_RATE": 1, "TWILIO_STREAM_BURST": 2}
     answers = [await ciri.publish({}) for _ in range(3)]

@@ -89,6 +89,7 @@ def test_a_token_that_is_not_yet_valid_is_20105_but_clocks_may_differ() -> None:
         {"identity": "", "data_sync": {"service_sid": SERVICE}},
         {"identity": "x" * 257, "data_sync": {"service_sid": SERVICE}},
         {"identity": "a\x00b", "data_sync": {"service_sid": SERVICE}},
+        {"identity": "\ud800", "data_sync": {"service_sid": SERVICE}},
         {"identity": 7, "data_sync": {"service_sid": SERVICE}},
     ],
 )
