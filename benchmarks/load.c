@@ -10,6 +10,7 @@
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <signal.h>
@@ -180,20 +181,20 @@ static void has_connected(Connection *c) {
 
 /* Publishing */
 
-/* The template with %P replaced by the payload and %L by its length. */
+/* The template with %P replaced by the payload, %F by the payload as a form's value, %L by its length. */
 static size_t write_body(char *body, Connection *c, uint64_t stamp) {
     static char payload[MAX_BODY];
     int size = snprintf(payload, sizeof payload, "{\"c\":%d,\"n\":%llu,\"t\":%llu,\"p\":\"", c->index,
                         (unsigned long long)c->published, (unsigned long long)stamp);
     int pad = payload_size - size - 2 > 0 ? payload_size - size - 2 : 0;
-    memcpy(payload + size, padding, (size_t)pad);
-    memcpy(payload + size + pad, "\"}", 2);
-    size += pad + 2;
+    size += sprintf(payload + size, "%.*s\"}", pad, padding);
     char *end = body;
     for (const char *p = template; *p; p++) {
         if (*p != '%') *end++ = *p;
         else if (*++p == 'P') end = mempcpy(end, payload, (size_t)size);
-        else end += sprintf(end, "%d", size);
+        else if (*p == 'L') end += sprintf(end, "%d", size);
+        else for (const char *q = payload; q < payload + size; q++)
+            end += isalnum(*q) ? (*end = *q, 1) : sprintf(end, "%%%02X", *q);
     }
     return (size_t)(end - body);
 }

@@ -121,6 +121,21 @@ def publish(target: Target, options: Options) -> Iterator[Figure]:
             yield _figure(target, load, measure, "messages/s", load.answers_per_second)
 
 
+def routes(target: Target, options: Options) -> Iterator[Figure]:
+    """Each dialect's way to publish into one server, and how it compares with Syncano's in the same round."""
+    with _folder() as folder, OURS.serve(folder, {"PUBSUB_TWILIO_STREAM_RATE": "0"}) as server:
+        rates: dict[str, float] = {}
+        for dialect, arguments in server.routes().items():
+            server.publish = arguments
+            load = _drive(server, publishers=PUBLISHERS, seconds=options.seconds)
+            rates[dialect] = load.answers_per_second
+            measure = f"publish over {dialect}'s route, {PUBLISHERS} connections"
+            yield _figure(target, load, measure, "messages/s", rates[dialect])
+            if dialect != "Syncano":
+                share = rates[dialect] / rates["Syncano"]
+                yield _figure(target, load, f"{dialect}'s route, as a share of Syncano's", "×", share)
+
+
 def funnel(target: Target, options: Options) -> Iterator[Figure]:
     with _started(target) as server:
         load = _drive(server, subscribers=1, publishers=PUBLISHERS, seconds=options.seconds)
@@ -259,6 +274,7 @@ TASKS = (
     Task("fanout", "Fan-out", TARGETS, fan_out),
     Task("latency", "Latency", TARGETS, latency),
     Task("publish", "Publishing", _HTTP, publish),
+    Task("routes", "Publishing over each dialect", (OURS,), routes),
     Task("funnel", "Many publishers, one subscriber", TARGETS, funnel),
     Task("replay", "Replay", tuple(target for target in TARGETS if target is OURS or isinstance(target, Nchan)), replay),
     Task("depth", "A deep channel", (OURS,), depth),

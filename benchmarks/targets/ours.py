@@ -1,5 +1,6 @@
 """Our own server as an operator runs it: `manage.py serve`, keys, permissions, validation, SQLite with FULL fsync."""
 
+import base64
 import json
 import os
 import subprocess
@@ -21,6 +22,7 @@ class OurServer(Running):
     urls: tuple[str, ...] = ()
     key: str = ""
     instance: str = ""
+    twilio: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def path(self, channel: str, operation: str) -> str:
@@ -43,6 +45,21 @@ class OurServer(Running):
         places = [part for url in self.urls for part in ("--publish", f"{url}{self.path(channel, 'publish')}")]
         headers = ["--publish-header", "Content-Type: application/json", "--publish-header", f"X-API-KEY: {self.key}"]
         return [*places, *headers, "--template", '{"payload":%P}']
+
+    def routes(self) -> dict[str, list[str]]:
+        """How each dialect publishes; Syncano first."""
+        return {"Syncano": self.publishing("lobby"), "Twilio": self._publishing_to_a_stream()}
+
+    def _publishing_to_a_stream(self) -> list[str]:
+        pair = base64.b64encode(f"{self.twilio['account_sid']}:{self.twilio['auth_token']}".encode()).decode()
+        streams = f"{self.urls[0]}/v1/Services/{self.twilio['service_sid']}/Streams"
+        request = urllib.request.Request(streams, b"UniqueName=benchmark", {"Authorization": f"Basic {pair}"})
+        urllib.request.urlopen(request, timeout=10).close()
+        headers = [f"Authorization: Basic {pair}", "Content-Type: application/x-www-form-urlencoded"]
+        return [
+            *("--publish", f"{streams}/benchmark/Messages", "--template", "Data=%F"),
+            *(part for header in headers for part in ("--publish-header", header)),
+        ]
 
 
 class Ours(Target):
@@ -82,6 +99,7 @@ class Ours(Target):
                 urls=tuple(f"http://127.0.0.1:{port}" for port in ports),
                 key=made["api_key"],
                 instance=made["instance"],
+                twilio=made.get("twilio", {}),
                 environment=environment,
             )
             server.subscribe, server.publish = server.subscribing("lobby"), server.publishing("lobby")
