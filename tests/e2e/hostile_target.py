@@ -5,6 +5,7 @@ import http.client
 import json
 import socket
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,8 +100,18 @@ class Target:
             except (ConnectionError, http.client.BadStatusLine):
                 return None
 
-    def converse(self, path: str, query: bytes, headers: list[tuple[bytes, bytes]], frames: bytes) -> bytes:
-        """Ask for a socket, send the frames whatever the answer is, hang up; all that came back until the end."""
+    def converse(
+        self,
+        path: str,
+        query: bytes,
+        headers: list[tuple[bytes, bytes]],
+        frames: bytes,
+        enough: Callable[[bytes], bool] = lambda received: True,
+    ) -> bytes:
+        """Ask for a socket, send the frames whatever the answer is, hang up; all that came back until the end.
+
+        `enough`: whether what has come back is all that the client waits for before it hangs up.
+        """
         self.sent["conversations"] += 1
         lines = [b"GET %b?%b HTTP/1.1" % (path.encode(), query), b"Host: 127.0.0.1", *(b"%b: %b" % each for each in headers)]
         received = b""
@@ -108,6 +119,8 @@ class Target:
             connection.sendall(b"\r\n".join(lines) + b"\r\n\r\n")
             received += connection.recv(65_536)
             connection.sendall(frames)
+            while not enough(received) and (piece := connection.recv(65_536)):
+                received += piece
             _hang_up(connection)
             while piece := connection.recv(65_536):
                 received += piece

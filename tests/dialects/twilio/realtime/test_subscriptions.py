@@ -148,6 +148,16 @@ async def test_a_removed_stream_says_so(farm: Farm, ciri: Twilsock) -> None:
     assert (await ciri.event("stream_removed"))["stream_sid"] == sid
 
 
+async def test_who_removes_a_stream_is_not_told_of_it(ciri: Twilsock, yen: Twilsock) -> None:
+    sid = (await ciri.open_stream())["sid"]
+    for client in (ciri, yen):
+        await client.subscribe(sid)
+    assert await ciri.request("DELETE", f"/v3/Streams/{sid}") == (204, None)
+    await yen.event("stream_removed")
+    await ciri.subscribe((await ciri.open_stream("another"))["sid"])
+    assert not ciri.told
+
+
 async def test_an_expired_stream_says_so(farm: Farm, ciri: Twilsock) -> None:
     sid = (await ciri.open_stream())["sid"]
     await ciri.subscribe(sid)
