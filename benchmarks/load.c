@@ -10,7 +10,6 @@
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
-#include <ctype.h>
 #include <errno.h>
 #include <netinet/tcp.h>
 #include <signal.h>
@@ -146,11 +145,11 @@ static void has_joined(Connection *c) {
 }
 
 static void has_opened(Connection *c) {
-    if (*c->side->hello) {
-        if (c->side->kind == WEBSOCKET) append_frame(c, 1, c->side->hello, strlen(c->side->hello));
-        else append_text(c, c->side->hello);
-        flush_out(c);
-    }
+    char hello[1024];
+    size_t size = expand(hello, c->side->hello, c->index, "", 0);
+    if (c->side->kind == WEBSOCKET && size) append_frame(c, 1, hello, size);
+    else append(c, hello, size);
+    flush_out(c);
     c->state = JOINING;
     if (c->side != &subscribe || !*c->side->awaited) has_joined(c);
 }
@@ -181,22 +180,13 @@ static void has_connected(Connection *c) {
 
 /* Publishing */
 
-/* The template with %P replaced by the payload, %F by the payload as a form's value, %L by its length. */
 static size_t write_body(char *body, Connection *c, uint64_t stamp) {
     static char payload[MAX_BODY];
     int size = snprintf(payload, sizeof payload, "{\"c\":%d,\"n\":%llu,\"t\":%llu,\"p\":\"", c->index,
                         (unsigned long long)c->published, (unsigned long long)stamp);
     int pad = payload_size - size - 2 > 0 ? payload_size - size - 2 : 0;
     size += sprintf(payload + size, "%.*s\"}", pad, padding);
-    char *end = body;
-    for (const char *p = template; *p; p++) {
-        if (*p != '%') *end++ = *p;
-        else if (*++p == 'P') end = mempcpy(end, payload, (size_t)size);
-        else if (*p == 'L') end += sprintf(end, "%d", size);
-        else for (const char *q = payload; q < payload + size; q++)
-            end += isalnum(*q) ? (*end = *q, 1) : sprintf(end, "%%%02X", *q);
-    }
-    return (size_t)(end - body);
+    return expand(body, template, c->index, payload, size);
 }
 
 static void publish_one(Connection *c, uint64_t stamp) {

@@ -1,6 +1,8 @@
-/* What the load generator measures with: a clock, a histogram, and numbers found in text. */
+/* What the load generator measures with: a clock, a histogram, texts with places to fill, and numbers found in text. */
+#include <ctype.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -36,6 +38,20 @@ static double percentile_ms(const Histogram *h, double share) {
         if (seen > wanted) return (double)(i < 32 ? (uint64_t)i : (uint64_t)(32 + i % 32) << (i / 32 - 1)) / 1e6;
     }
     return (double)h->highest / 1e6;
+}
+
+/* The text with %C replaced by the connection's number, %P by the payload, %F by the payload as a form's value, %L by its length.
+ * Returns how long it is then. */
+static size_t expand(char *to, const char *text, int connection, const char *payload, int size) {
+    char *end = to;
+    for (const char *p = text; *p; p++) {
+        if (*p != '%') *end++ = *p;
+        else if (*++p == 'P') end = mempcpy(end, payload, (size_t)size);
+        else if (*p == 'F') for (const char *q = payload; q < payload + size; q++)
+            end += isalnum(*q) ? (*end = *q, 1) : sprintf(end, "%%%02X", *q);
+        else end += sprintf(end, "%d", *p == 'C' ? connection : size);
+    }
+    return (size_t)(end - to);
 }
 
 /* The number after "key": in the text, skipping spaces; false when it is not there. Moves *at behind it. */

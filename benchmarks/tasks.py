@@ -16,7 +16,7 @@ from . import generator
 from .generator import Load
 from .processes import ROOT, Peak, memory
 from .services import postgres_and_redis
-from .targets import OURS, TARGETS, Running, Target
+from .targets import JETSTREAM, OURS, TARGETS, Running, Target
 from .targets.nchan import Nchan
 from .targets.ours import OurServer
 
@@ -273,7 +273,7 @@ _HTTP = tuple(target for target in TARGETS if target.publishes_over_http)
 TASKS = (
     Task("fanout", "Fan-out", TARGETS, fan_out),
     Task("latency", "Latency", TARGETS, latency),
-    Task("publish", "Publishing", _HTTP, publish),
+    Task("publish", "Publishing", (*_HTTP, JETSTREAM), publish),
     Task("routes", "Publishing over each dialect", (OURS,), routes),
     Task("funnel", "Many publishers, one subscriber", TARGETS, funnel),
     Task("replay", "Replay", tuple(target for target in TARGETS if target is OURS or isinstance(target, Nchan)), replay),
