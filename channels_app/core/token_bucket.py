@@ -19,6 +19,7 @@ from redis.commands.core import AsyncScript
 
 TOKEN = 1_000_000
 MOST_OWN = 10_000  # buckets that are held before the full ones are looked for and dropped
+MOST_ASKED = 500  # takes in one question to Redis, which does nothing else meanwhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,23 +80,27 @@ class OwnBuckets:
         self._buckets.clear()
 
 
-# `take`, with Redis's clock for all processes. A bucket that is full again expires.
+# `take` for each key in turn, with Redis's clock for all processes. A bucket that is full again expires.
 SCRIPT = """
-local rate, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
 local time = redis.call('TIME')
-local now, taken = time[1] * 1000000 + time[2], 0
-local kept = redis.call('GET', KEYS[1])
-if kept then
-    local missing, since = string.match(kept, '^(%d+) (%d+)$')
-    taken = math.max(0, missing - math.max(0, now - since) * rate)
+local now, waits = time[1] * 1000000 + time[2], {}
+for i, key in ipairs(KEYS) do
+    local rate, burst, taken = tonumber(ARGV[2 * i - 1]), tonumber(ARGV[2 * i]), 0
+    local kept = redis.call('GET', key)
+    if kept then
+        local missing, since = string.match(kept, '^(%d+) (%d+)$')
+        taken = math.max(0, missing - math.max(0, now - since) * rate)
+    end
+    taken = taken + 1000000
+    local over = taken - burst * 1000000
+    if over > 0 then
+        waits[i] = math.ceil(over / rate)
+    else
+        waits[i] = 0
+        redis.call('SET', key, string.format('%.0f %.0f', taken, now), 'PX', math.ceil(taken / rate / 1000))
+    end
 end
-local over = taken + 1000000 - burst * 1000000
-if over > 0 then
-    return math.ceil(over / rate)
-end
-taken = taken + 1000000
-redis.call('SET', KEYS[1], string.format('%.0f %.0f', taken, now), 'PX', math.ceil(taken / rate / 1000))
-return 0
+return waits
 """
 
 
@@ -109,22 +114,54 @@ class SharedBuckets:
         self._client = redis.Redis.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout)
         self._script = self._client.register_script(SCRIPT)
         # A connection belongs to the event loop that opened it.
-        self._scripts: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncScript] = weakref.WeakKeyDictionary()
+        self._askers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Asker] = weakref.WeakKeyDictionary()
 
     def take(self, key: str, limit: Limit) -> int:
         """As `OwnBuckets.take`."""
-        return int(self._script(keys=[f"{self._prefix}{key}"], args=[limit.rate, limit.burst]))
+        return int(self._script(keys=[f"{self._prefix}{key}"], args=[limit.rate, limit.burst])[0])
 
     async def atake(self, key: str, limit: Limit) -> int:
         """As `take`, without a thread."""
         loop = asyncio.get_running_loop()
-        script = self._scripts.get(loop)
-        if script is None:
+        asker = self._askers.get(loop)
+        if asker is None:
             timeout = self._timeout
             client = redis.asyncio.Redis.from_url(self._url, socket_timeout=timeout, socket_connect_timeout=timeout)
-            script = self._scripts[loop] = client.register_script(SCRIPT)
-        return int(await script(keys=[f"{self._prefix}{key}"], args=[limit.rate, limit.burst]))
+            asker = self._askers[loop] = _Asker(client.register_script(SCRIPT))
+        return await asker.take(f"{self._prefix}{key}", limit)
 
     def clear(self) -> None:
         for key in self._client.scan_iter(match=f"{self._prefix}*", count=1000):
             self._client.delete(key)
+
+
+class _Asker:
+    """Asks Redis for one event loop. What is to be asked while an answer is on its way goes together with the next question."""
+
+    def __init__(self, script: AsyncScript) -> None:
+        self._script = script
+        self._waiting: list[tuple[str, Limit, asyncio.Future[int]]] = []
+        self._asking: asyncio.Task[None] | None = None
+
+    async def take(self, key: str, limit: Limit) -> int:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[int] = loop.create_future()
+        self._waiting.append((key, limit, future))
+        if self._asking is None or self._asking.done():
+            self._asking = loop.create_task(self._ask())
+        return await future
+
+    async def _ask(self) -> None:
+        while self._waiting:
+            asked, self._waiting = self._waiting[:MOST_ASKED], self._waiting[MOST_ASKED:]
+            try:
+                numbers = [number for _, limit, _ in asked for number in (limit.rate, limit.burst)]
+                waits = await self._script(keys=[key for key, _, _ in asked], args=numbers)
+            except Exception as error:  # noqa: BLE001  (who asked gets it)
+                for _, _, future in asked:
+                    if not future.done():
+                        future.set_exception(error)
+                continue
+            for (_, _, future), wait in zip(asked, waits, strict=True):
+                if not future.done():
+                    future.set_result(int(wait))

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from channels_app.core import token_bucket
 from channels_app.core.throttling import Buckets
 from channels_app.core.token_bucket import Limit, OwnBuckets, SharedBuckets
-from tests.backends import Backend
+from tests.backends import Backend, free_port
 
 SECOND = 1_000_000
 THIRTY = Limit(rate=30, burst=30)
@@ -183,6 +184,30 @@ async def test_coroutines_and_threads_take_from_the_same_bucket(shared: SharedBu
     assert sum(not shared.take("a", SLOW) for _ in range(20)) in (10, 11)
 
 
+async def test_what_is_asked_together_is_answered_each(shared: SharedBuckets, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_bucket, "MOST_ASKED", 7)
+    keys = [str(number % 3) for number in range(50)]
+    limits = {"0": Limit(1, 100), "1": Limit(1, 5), "2": Limit(1, 1)}
+    answers = await asyncio.gather(*(shared.atake(key, limits[key]) for key in keys))
+    taken = Counter(key for key, answer in zip(keys, answers, strict=True) if not answer)
+    assert taken == {"0": 17, "1": 5, "2": 1}
+
+
+async def test_who_does_not_wait_for_the_answer_takes_a_token_all_the_same(shared: SharedBuckets) -> None:
+    asking = [asyncio.ensure_future(shared.atake("a", SLOW)) for _ in range(40)]
+    await asyncio.sleep(0)
+    for task in asking[:20]:
+        task.cancel()
+    answers = await asyncio.gather(*asking, return_exceptions=True)
+    assert sum(answer == 0 for answer in answers[20:]) in (10, 11)
+
+
+async def test_a_redis_that_is_not_there_is_an_error_for_all_who_ask() -> None:
+    nowhere = SharedBuckets(f"redis://127.0.0.1:{free_port()}/0", "test:", timeout=1)
+    answers = await asyncio.gather(*(nowhere.atake("a", SLOW) for _ in range(5)), return_exceptions=True)
+    assert all(isinstance(answer, redis.RedisError) for answer in answers)
+
+
 def test_redis_forgets_a_bucket_that_is_full_again(url: str, shared: SharedBuckets) -> None:
     client = redis.Redis.from_url(url)
     for _ in range(10):
@@ -194,7 +219,7 @@ def test_redis_forgets_a_bucket_that_is_full_again(url: str, shared: SharedBucke
 
 def test_the_script_is_the_same_rule(url: str) -> None:
     """The script, with a clock of ours in place of Redis's, and nothing that expires by the real one."""
-    text = token_bucket.SCRIPT.replace("redis.call('TIME')", "ARGV").replace("ARGV[1]", "ARGV[3]").replace("ARGV[2]", "ARGV[4]")
+    text = token_bucket.SCRIPT.replace("redis.call('TIME')", "{ARGV[#ARGV - 1], ARGV[#ARGV]}")
     text = text.replace(", 'PX', math.ceil(taken / rate / 1000)", "")
     client = redis.Redis.from_url(url)
     script = client.register_script(text)
@@ -207,8 +232,9 @@ def test_the_script_is_the_same_rule(url: str) -> None:
         client.delete("test:bucket:a")
         for wait in waits:
             clock.now += wait
-            arguments = [*divmod(clock.now, SECOND), limit.rate, limit.burst]
-            assert script(keys=["test:bucket:a"], args=arguments) == buckets.take("a", limit)
+            arguments = [limit.rate, limit.burst] * 2 + [*divmod(clock.now, SECOND)]
+            answers = script(keys=["test:bucket:a"] * 2, args=arguments)
+            assert answers == [buckets.take("a", limit), buckets.take("a", limit)]
 
     agree()
     client.delete("test:bucket:a")
