@@ -99,7 +99,11 @@ def create_instance(*, owner: User, name: str, companion: models.Model | None = 
 
 @transaction.atomic
 def update_instance(instance: Instance, *, companion: type[models.Model], changed: Mapping[str, Any], **fields: Any) -> None:
-    """Set these fields of the instance, and in its row of that kind what is `changed`: the row is made when there is none."""
+    """Set these fields of the instance, and in its row of that kind what is `changed`: the row is made when there is none.
+
+    Raises NotFound.
+    """
+    _lock(instance)
     for name, value in fields.items():
         setattr(instance, name, value)
     instance.save(update_fields=[*fields, "updated_at"])
@@ -113,8 +117,14 @@ def rename_instance(instance: Instance, new_name: str) -> None:
 
 @transaction.atomic
 def delete_instance(instance: Instance) -> None:
-    """Gone for every reader when this commits; the messages' rows go in batches afterwards."""
+    """Gone for every reader when this commits; the messages' rows go in batches afterwards. Raises NotFound."""
+    _lock(instance)  # so that nothing is made in it meanwhile
     instance.delete()
+
+
+def _lock(instance: Instance) -> None:
+    if Instance.objects.select_for_update().filter(pk=instance.pk).first() is None:
+        raise NotFound("instance")
 
 
 # Channels

@@ -151,8 +151,8 @@ def create(service: InstanceInfo, unique_name: object = None, ttl: object = None
             retention_age=conf.TWILIO_STREAM_RETENTION,
             companion=TwilioStream(instance=instance, unique_name=name, created_by=created_by),
         )
-    except IntegrityError:  # somebody else took the name between our look and our write
-        raise Conflict from None
+    except IntegrityError:  # somebody else took the name between our look and our write, or the service is gone
+        raise Conflict if Instance.objects.filter(pk=service.id).exists() else NotFound("instance") from None
     return find(service, sids.stream_sid(row.uuid))
 
 
