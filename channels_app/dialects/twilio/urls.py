@@ -1,6 +1,7 @@
 """The Django routes of Twilio Sync, v1: none ends with a slash."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from django.urls import URLPattern, path, re_path
 
@@ -12,7 +13,7 @@ from .views.streams import StreamsViewSet, StreamViewSet
 
 LIST = {"get": "list", "post": "create"}
 ONE = {"get": "retrieve", "post": "update", "delete": "destroy"}
-MISSING = dict.fromkeys(("get", "post", "put", "patch", "delete"), "missing")
+MISSING: dict[str, Any] = dict.fromkeys(("get", "post", "put", "patch", "delete"), "missing")
 SERVICE = "v1/Services/<service>"
 STREAM = f"{SERVICE}/Streams/<stream>"
 
