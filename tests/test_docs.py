@@ -23,7 +23,7 @@ ENVIRONMENT_NAME = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b")
 
 READ_BY_OTHERS = {"FORWARDED_ALLOW_IPS", "PORT"}  # uvicorn; make and quickstart
 OF_COMPOSE = {"POSTGRES_PASSWORD"}
-OF_CLIENTS = {"SYNCANO_APIROOT", "SYNCANO_LOGLEVEL"}  # of Syncano's Python SDK
+OF_CLIENTS = {"SYNCANO_APIROOT", "SYNCANO_LOGLEVEL", "TWILIO_EDGE", "TWILIO_REGION"}  # of the vendors' SDKs
 
 
 def own_settings() -> dict[str, str]:
