@@ -5,12 +5,14 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from channels_app.core import addresses, delivery
 from channels_app.core.delivery import Delivery
 from tests.backends import free_port
 from tests.receiver import Receiver, receiving
 
+OUTCOMES = ("delivered", "retried", "dropped")
 LOOPBACK = "127.0.0.0/8,::1/128"
 
 
@@ -85,6 +87,18 @@ async def test_an_address_that_is_none_is_dropped(receiver: Receiver, caplog: py
     await sent(Delivery(url, b"", {}, "instance 1"))
     assert len(caplog.messages) == 1
     assert "Traceback" not in caplog.text
+
+
+async def test_what_became_of_them_is_counted(receiver: Receiver) -> None:
+    def counted() -> list[float]:
+        values = [REGISTRY.get_sample_value("pubsub_pushes_total", {"outcome": outcome}) for outcome in OUTCOMES]
+        return [value or 0 for value in values]
+
+    before = counted()
+    receiver.answers = [500, 200, 404]
+    await sent(to(receiver))
+    await sent(to(receiver))
+    assert [after - count for after, count in zip(counted(), before, strict=True)] == [1, 1, 1]
 
 
 # Waiting

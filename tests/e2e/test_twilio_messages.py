@@ -21,7 +21,7 @@ MISSING, NO_OBJECT, NULL, TOO_LARGE, TOO_MANY = (400, 20001), (400, 54008), (400
 
 @pytest.fixture(scope="module")
 def server(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    server = template.deploy(tmp_path_factory.mktemp("twilio")).start(PUBSUB_POLL_WAIT="5")
+    server = template.deploy(tmp_path_factory.mktemp("twilio")).start(PUBSUB_POLL_WAIT="1")
     yield server
     server.kill()
     assert "Traceback" not in server.log()
@@ -286,8 +286,9 @@ def test_an_api_key_of_the_account_publishes_as_well(service, server, stream):
         (None, 5, NO_OBJECT),
         (None, None, MISSING),
         (None, {"d": "a" * 5_000}, TOO_LARGE),
+        (None, {"d": "a" * 3_000_000}, TOO_LARGE),
     ],
-    ids=str,
+    ids=lambda value: str(value)[:20],
 )
 def test_a_refusal_is_the_sdks_own_exception(service, server, stream, name, data, expected):
     with pytest.raises(TwilioRestException) as refusal:
