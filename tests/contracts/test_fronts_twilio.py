@@ -169,6 +169,13 @@ async def test_the_limit_of_a_stream(fronts, pair, settings):
     assert answer.json()["message"] == "Rate limit exceeded for publish-stream-lobby"
 
 
+async def test_a_limit_of_the_instance(fronts, pair, service):
+    service.request_rate = 0
+    await sync_to_async(service.save)()
+    answer = await fronts.both(content=GOOD[0], headers={**basic(pair), "Content-Type": FORM})
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "1")
+
+
 @pytest.mark.parametrize("error", [StoreUnavailable(), StoreFull()], ids=lambda error: error.code)
 async def test_a_log_that_does_not_take_it(fronts, pair, monkeypatch, error):
     monkeypatch.setattr(publishing.log, "append", lambda entries: [error] * len(entries))

@@ -7,7 +7,8 @@ only the limit and the log can say of it. Whatever is refused before that, Djang
 import functools
 import re
 
-from channels_app.core import directory
+from channels_app.core import directory, throttling
+from channels_app.core.database import in_thread
 from channels_app.core.errors import PubSubError, StoreUnavailable
 from channels_app.core.types import Draft, Front
 from channels_app.dialects.base import Claim, Response
@@ -39,13 +40,16 @@ async def _publish(path: str, headers: dict[str, str], service_ref: str, stream_
     extra = {"Twilio-Request-Id": sids.request_sid(), **cors_headers(headers)}
     try:
         authorization = headers.get("authorization", "")
-        principal, channel = await directory.asked(functools.partial(messages.admit, authorization, service_ref, stream_ref))
+        admit = functools.partial(messages.admit, authorization, service_ref, stream_ref)
+        service, principal, channel = await directory.asked(admit)
         payload = parse_publish(body, headers.get("content-type", ""))
     except StoreUnavailable as error:
         return _refusal(error, path, extra)  # Django would only wait for the database as long again
     except Exception:  # noqa: BLE001  (Django meets it again, and answers it)
         return None
     try:
+        if service.request_rate is not None:
+            await in_thread(throttling.check_instance, service)
         draft = Draft(payload=payload, author=principal.author_json, front=FRONT)
         message = await messages.apublish(principal, channel, stream_ref, draft)
     except PubSubError as error:

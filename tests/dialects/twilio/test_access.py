@@ -4,12 +4,14 @@ import base64
 import re
 from urllib.parse import quote
 
+import limits
 import pytest
 from django.db import OperationalError
 
 from channels_app.core import tenancy
 from channels_app.dialects.twilio import auth, sids
 from channels_app.dialects.twilio.views.services import ServicesViewSet
+from channels_app.models import Instance
 
 from .conftest import FORM, NOWHERE_SID, auth_pair
 
@@ -117,6 +119,22 @@ class TestWalls:
         theirs = stranger.at(f"/v1/Services/{stranger.post('Services')['sid']}/")
         for ref in ("t", made["sid"]):
             assert theirs.get(f"Streams/{ref}").error == (404, 20404)
+
+
+class TestTheInstancesLimit:
+    def test_it_holds_for_every_request_to_the_service(self, service, rest, monkeypatch):
+        monkeypatch.setattr(
+            limits, "RateLimitItemPerSecond", limits.RateLimitItemPerHour
+        )  # a window that the test cannot outlive
+        sid = service.base.split("/")[3]
+        row = Instance.objects.get(uuid=sid[2:])
+        row.request_rate = 3
+        row.save()
+        answers = [service.get("Streams"), service.get("Streams/nope"), rest.get(f"Services/{sid}"), service.post("Streams")]
+        assert [answer.status for answer in answers] == [200, 404, 200, 429]
+        assert service.get("Streams").error == (429, 54009)
+        assert int(service.get("Streams").headers["Retry-After"]) > 0
+        assert rest.get("Services").status == 200, "which is no request to any one of them"
 
 
 class TestRoutes:

@@ -8,6 +8,7 @@ from rest_framework.exceptions import MethodNotAllowed
 from rest_framework.parsers import FormParser
 from rest_framework.request import Request
 
+from channels_app.core import throttling
 from channels_app.core.directory import InstanceInfo
 from channels_app.core.principals import Principal
 from channels_app.dialects.rest import RestViewSet
@@ -60,3 +61,4 @@ class ServiceScopedViewSet(TwilioViewSet):
     def enter(self, request: Request) -> None:
         super().enter(request)
         self.service = auth.service(self.account, self.kwargs["service"])
+        throttling.check_instance(self.service)
