@@ -289,3 +289,8 @@ async def test_what_is_found_together_is_no_older_than_its_oldest_part_may_be(in
     await ApiKey.objects.filter(pk=key[0].pk).aupdate(ignore_acl=True)  # by another process: nobody is told
     assert not await may_ignore_acl_at(100.9)
     assert await may_ignore_acl_at(101.1)
+
+
+def test_the_end_of_a_channel_takes_no_right_away_its_readers_hear_of_it_when_it_goes(make_channel):
+    channel = make_channel("cintra", expires_at=timezone.now() - timedelta(seconds=1))
+    assert directory.again(channel)[1].id == channel.id

@@ -4,8 +4,10 @@ import re
 from datetime import timedelta
 
 from django.contrib.auth import get_user_model
+from django.test import Client
 
 from channels_app.core import tenancy
+from channels_app.core.credentials import unseal
 from channels_app.models import Channel, Collaborator, Instance
 
 DEFAULTS = {
@@ -142,6 +144,15 @@ def test_services_have_a_limit_of_their_own(rest, settings):
     settings.PUBSUB = {"TWILIO_MAX_SERVICES": 2}
     assert [rest.post("Services").status for _ in range(3)] == [201, 201, 400]
     assert rest.post("Services").error == (400, 20001)
+
+
+def test_services_do_not_count_as_instances(rest, account, settings):
+    settings.PUBSUB = {"MAX_INSTANCES": 1}
+    for _ in range(2):
+        assert rest.post("Services").status == 201
+    headers = {"X-API-KEY": unseal(account.key_sealed)}
+    made = [Client().post("/v1.1/instances/", {"name": name}, headers=headers).status_code for name in ("rivia", "cintra")]
+    assert made == [201, 400]
 
 
 def test_only_own_instances_are_services(rest, account):
