@@ -74,16 +74,20 @@ TEMPLATES = [
     }
 ]
 
+DATABASE_TIMEOUT = env.float("DATABASE_TIMEOUT", default=4.0)  # seconds a statement of a server may take, on PostgreSQL
 DATABASE_URL = env.str("DATABASE_URL", default="")
 if DATABASE_URL:
     DATABASES = {"default": env.db_url_config(DATABASE_URL)}
     DATABASES["default"]["CONN_MAX_AGE"] = 0  # under ASGI every request has its own thread: the pool does the reuse
     if DATABASES["default"]["ENGINE"].endswith("postgresql"):
+        from channels_app.postgres import PromptConnection
+
         DATABASES["default"].setdefault("OPTIONS", {}).update(
             pool={
                 "min_size": env.int("DATABASE_POOL_MIN", default=2),
                 "max_size": env.int("DATABASE_POOL_MAX", default=20),
-                "timeout": env.float("DATABASE_POOL_TIMEOUT", default=5.0),
+                "timeout": env.float("DATABASE_POOL_TIMEOUT", default=4.0),
+                "connection_class": PromptConnection,
                 # Past this a lost connection is looked for at the next request, no longer at pauses that double.
                 "reconnect_timeout": 5.0,
             },

@@ -1,20 +1,58 @@
-"""How coroutines reach the database: in the event loop's own threads, with connections that heal themselves."""
+"""How coroutines reach the database: in a few threads, with connections that heal themselves.
+
+None of them waits for ever, for a database that has stopped answering or for a thread that waits for it. The threads are not
+the event loop's own: Django logs there what it refuses, and would wait for the database to refuse something.
+"""
 
 import asyncio
 import functools
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
+from django.conf import settings
 from django.db import InterfaceError, OperationalError, close_old_connections, connection
 from django.db.migrations.executor import MigrationExecutor
+
+from channels_app.conf import conf
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="database")
+
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run `function` in a thread and return its result. The thread's connection is given back, or kept if it costs nothing."""
-    return await asyncio.get_running_loop().run_in_executor(None, functools.partial(with_connection, function, *args, **kwargs))
+    """Run `function` in a thread and return its result. The thread's connection is given back, or kept if it costs nothing.
+
+    Raises OperationalError when it takes longer than `conf.PUBLISH_TIMEOUT`: what has not begun by then never does.
+    """
+    work = asyncio.get_running_loop().run_in_executor(_threads, functools.partial(with_connection, function, *args, **kwargs))
+    try:
+        return await asyncio.wait_for(work, conf.PUBLISH_TIMEOUT)
+    except TimeoutError:
+        raise OperationalError("The database did not answer in time.") from None
+
+
+async def at_leisure(function: Callable[[], T]) -> T:
+    """`in_thread` for housekeeping, which may take long."""
+    return await asyncio.get_running_loop().run_in_executor(_threads, with_connection, functools.partial(_unhurried, function))
+
+
+def _unhurried(function: Callable[[], T]) -> T:
+    from channels_app.postgres import unhurried  # only now: SQLite needs no driver
+
+    token = unhurried.set(True)
+    try:
+        return function()
+    finally:
+        unhurried.reset(token)
+
+
+def expect_answers() -> None:
+    """From now on a PostgreSQL that says nothing for `DATABASE_TIMEOUT` seconds counts as away. For servers."""
+    if connection.vendor == "postgresql":
+        connection.settings_dict["OPTIONS"]["pool"]["connection_class"].seconds = settings.DATABASE_TIMEOUT
 
 
 def with_connection(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

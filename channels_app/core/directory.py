@@ -5,7 +5,6 @@ them changes here (signals below). What takes a right away also raises `Director
 second: so a revoked key is refused, and its connections are closed, within a second on every process.
 """
 
-import asyncio
 import time
 from collections.abc import Callable, Hashable, Mapping
 from contextvars import ContextVar
@@ -228,8 +227,8 @@ async def asked(ask: Callable[[], T]) -> T:
     finally:
         _from_memory_only.reset(token)
     try:
-        return await asyncio.wait_for(in_thread(ask), conf.PUBLISH_TIMEOUT)
-    except (OperationalError, TimeoutError):
+        return await in_thread(ask)
+    except OperationalError:
         raise StoreUnavailable from None
 
 

@@ -57,11 +57,11 @@ async def apublish(principal: Principal, channel: ChannelInfo, draft: Draft) -> 
     with metrics.Publishing(draft.front) as counted:
         authorize_publish(principal, channel)
         entry = Entry(channel.id, draft)
-        if not conf.GROUP_COMMIT:
-            return counted.done(_receipt((await in_thread(append_each, [entry]))[0]))
         try:
+            if not conf.GROUP_COMMIT:
+                return counted.done(_receipt((await in_thread(append_each, [entry]))[0]))
             return counted.done(await _lane(entry).submit_soon(entry, conf.PUBLISH_TIMEOUT))
-        except TimeoutError:
+        except (TimeoutError, OperationalError):
             raise StoreUnavailable from None  # what no transaction has taken yet is never stored: nobody waits for it any more
         except (BatcherFull, BatcherClosed):
             raise StoreUnavailable(CROWDED) from None

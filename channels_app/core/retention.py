@@ -17,7 +17,7 @@ from channels_app.conf import conf
 from channels_app.models import Channel
 
 from . import directory, log, metrics, tenancy
-from .database import in_thread
+from .database import at_leisure, in_thread
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ async def run_forever() -> None:
         try:
             await in_thread(directory.write_last_used)
             if await in_thread(log.take_lease, "retention", 0.9 * conf.RETENTION_INTERVAL):
-                await in_thread(sweep)
+                await at_leisure(sweep)
         except DatabaseError as error:
             logger.warning("Retention waits for the database: %s", error)
 

@@ -9,7 +9,7 @@ import asyncio
 import gc
 
 from channels_app.core import delivery, directory, hub, publishing, retention
-from channels_app.core.database import in_thread
+from channels_app.core.database import expect_answers, in_thread
 from channels_app.dialects.base import Dialect, dialect_of_path
 from channels_app.dialects.live import send_response
 
@@ -36,6 +36,7 @@ class Housekeeping:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._task is None or self._task.done():
+            expect_answers()
             hub.current()  # publishes tell other processes from its event loop, whether or not anybody listens here
             self._task = asyncio.get_running_loop().create_task(retention.run_forever())
         if scope["type"] == "lifespan":

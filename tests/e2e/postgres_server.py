@@ -14,6 +14,7 @@ class Postgres:
         logging.getLogger("pgserver").setLevel(logging.CRITICAL)
         self._server = pgserver.get_server(folder)
         self.url = self._server.get_uri()
+        self._stopped: list[psutil.Process] = []
 
     def restart(self, away: float) -> None:
         """As after a crash: nobody's transaction is waited for. `away`: seconds until it comes back."""
@@ -22,11 +23,18 @@ class Postgres:
         self._server.ensure_postgres_running()
 
     def stop_answering(self, seconds: float) -> None:
-        processes = self._processes()
-        for process in processes:
-            process.suspend()
+        self.stop()
         time.sleep(seconds)
-        for process in processes:
+        self.go_on()
+
+    def stop(self) -> None:
+        """Every process of it, as by a machine or a disk that hangs: its connections stay open."""
+        self._stopped = self._processes()
+        for process in self._stopped:
+            process.suspend()
+
+    def go_on(self) -> None:
+        for process in self._stopped:
             process.resume()
 
     def connections(self) -> int:
