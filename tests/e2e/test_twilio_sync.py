@@ -3,6 +3,7 @@
 import itertools
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -204,6 +205,19 @@ def test_what_is_not_served_says_so(sync: Sync) -> None:
             sync.driver.call("open", client=client, kind=kind, name="anything")
 
 
+def test_it_is_served_under_daphne_too(template: Template, tmp_path: Path, driver: Driver, stream: str) -> None:
+    server = template.deploy(tmp_path).start("daphne")
+    sync = Sync(server, driver, template.credentials)
+    client = sync.connect()
+    sync.listen(client, stream)
+    sync.driver.call("publish", client=client, stream=stream, data={"number": 0})
+    sync.publish(stream, 1)
+    assert sync.numbers(client, stream, 2) == [0, 1]
+    sync.end()
+    server.kill()
+    assert "Traceback" not in server.log()
+
+
 # Tokens
 
 
@@ -295,3 +309,12 @@ def test_nothing_is_lost_when_the_server_restarts(restarting: Sync, stream: str,
     assert sorted(set(seen)) == list(range(30)), "each at least once"
     if how == "drained":
         assert seen == list(range(30)), "and not twice, when the server had time to write down what was acknowledged"
+
+
+def test_a_revoked_key_ends_the_connections_that_it_opened(restarting: Sync, deployment: Deployment, stream: str) -> None:
+    client = restarting.connect()
+    restarting.listen(client, stream)
+    revoke = "from channels_app.models import AdministratorKey; AdministratorKey.objects.get().delete()"
+    assert deployment.manage("shell", "-c", revoke).returncode == 0
+    restarting.wait_for_state(client, "disconnecting")
+    restarting.wait_for_state(restarting.connect(), "denied")

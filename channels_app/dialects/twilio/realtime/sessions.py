@@ -88,7 +88,7 @@ class Sessions:
             if not dirty:
                 return
             try:
-                await in_thread(_store, [_row(session) for session in dirty.values()])
+                await in_thread(_store, [_row(dirty[token]) for token in sorted(dirty)])  # sorted: two writers cannot deadlock
             except DatabaseError as error:
                 logger.warning("The positions of %d clients wait for the database: %s", len(dirty), error)
                 self._dirty = dirty | self._dirty

@@ -3,15 +3,18 @@
 What the real SDK makes of it is in tests/e2e/test_twilio_sync.py.
 """
 
+import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
 
-from channels_app.core import hub, tenancy
+from channels_app.core import delivery, hub, tenancy
+from channels_app.core.delivery import Delivery
 from channels_app.dialects.twilio import sids
 from channels_app.dialects.twilio.realtime import consumer
 from channels_app.models import TwilioService
@@ -68,6 +71,16 @@ async def test_a_token_for_the_service_of_another_account_is_denied(farm: Farm) 
     status = (await client.init(farm.token(service_sid=sids.service_sid(other.uuid))))["status"]
     assert status["errorCode"] == 20106, "as one that does not exist"
     await client.leave()
+
+
+async def test_the_streams_of_another_service_are_none(farm: Farm, ciri: Twilsock) -> None:
+    other = await sync_to_async(tenancy.create_instance)(owner=farm.account.user, name="other")
+    channel = await sync_to_async(tenancy.create_channel)(other, name="heatmap", custom_publish=True)
+    sid = sids.stream_sid(channel.uuid)
+    for method, path in (("GET", sid), ("GET", "heatmap"), ("DELETE", sid), ("POST", f"{sid}/Messages")):
+        assert (await ciri.request(method, f"/v3/Streams/{path}", {"data": {}}))[0] == 404
+    await ciri.subscriptions("establish", sid)
+    assert (await ciri.event("subscription_failed"))["error"]["status"] == 404
 
 
 async def test_nobody_asks_before_saying_who_it_is() -> None:
@@ -273,3 +286,18 @@ async def test_a_server_that_stops_sends_its_clients_elsewhere(ciri: Twilsock) -
     assert leaving.header["status"]["code"] == 308
     assert json.loads(leaving.payload)["backoff_policy"]["reconnect_min_ms"] >= 1000
     assert await ciri.closed() == 4200
+
+
+async def test_a_services_webhook_hears_who_comes_and_goes(
+    farm: Farm, connect: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook = {"webhook_url": "https://example.com/hook", "reachability_webhooks_enabled": True}
+    await TwilioService.objects.aupdate_or_create(instance=farm.instance, defaults=hook)
+    told: asyncio.Queue[Delivery] = asyncio.Queue()
+    monkeypatch.setattr(delivery, "send", told.put_nowait)
+    client = await connect("ciri")
+    come = dict(parse_qsl((await told.get()).body.decode()))
+    assert (come["EventType"], come["Identity"]) == ("endpoint_connected", "ciri")
+    await client.leave()
+    gone = dict(parse_qsl((await told.get()).body.decode()))
+    assert (gone["EventType"], gone["EndpointId"]) == ("endpoint_disconnected", come["EndpointId"])
