@@ -6,6 +6,7 @@ once and in order. All methods belong to the hub's event loop; `advance` never w
 """
 
 import asyncio
+import functools
 import logging
 from collections.abc import Callable, Sequence
 
@@ -134,16 +135,13 @@ class Dispatcher:
     def _write(self, events: Sequence[Event]) -> list[Subscriber]:
         """Write to all who keep up, and return the others."""
         late: list[Subscriber] = []
-        encoded: dict[Callable[[Event], bytes], bytes] = {}
+        frames_of = functools.cache(functools.partial(_frames, events))
         for readers, flow in self._flows.items():
             encode, frames, fits, behind = None, b"", False, len(late)
             for sink in flow:  # a thousand connections have their share in every line of this loop
                 if sink.encode is not encode:
                     encode = sink.encode
-                    if encode not in encoded:
-                        encoded[encode] = b"".join(map(encode, events))
-                    frames = encoded[encode]
-                    fits = sink.backlog + len(frames) <= conf.SUBSCRIBER_BYTES
+                    frames, fits = frames_of(encode, conf.SUBSCRIBER_BYTES - sink.backlog)
                 connection = sink.connection
                 if fits and connection.takes_frames:
                     connection.transport.write(frames)
@@ -192,3 +190,13 @@ class Dispatcher:
             self._fan_out(events)
         elif not self._told:
             self._target = position  # somebody told of an id that the log does not have
+
+
+def _frames(events: Sequence[Event], encode: Callable[[Event], bytes], limit: int) -> tuple[bytes, bool]:
+    """Their frames, and whether those can be written at once. A dialect that fails must not fail the others."""
+    try:
+        frames = b"".join(map(encode, events))
+    except Exception:
+        logger.exception("Events could not be encoded")
+        return b"", False
+    return frames, len(frames) <= limit

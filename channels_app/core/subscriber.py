@@ -6,7 +6,7 @@ To go live again it buffers what the dispatcher offers while it reads the last p
 from the buffer, and the rest must continue it without a hole, or it reads on.
 
 Where the server lets frames be written directly (`Sink`), a live subscriber whose reader rests *flows*: the dispatcher writes
-its frames to the connection, and nobody is woken. When the connection does not take them, it falls back to reading.
+its frames to the connection, and nobody is woken. When the connection does not take them, they wait here for the reader.
 """
 
 import asyncio

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import functools
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +17,10 @@ from channels_app.core.subscriber import Access, Subscriber, SubscriberClosed
 from channels_app.core.types import Front, Position
 
 from .live import FrameSink, Scope, Send, text_frame
+
+logger = logging.getLogger(__name__)
+
+FAILED = 1011
 
 
 class Pings(NamedTuple):
@@ -105,6 +110,11 @@ class DeliveringConsumer(SocketConsumer):
                     await self._write(await subscriber.next())
             except SubscriberClosed as closed:
                 await self.close(code=closed.reason.code, reason=closed.reason.reason)
+            except OSError:
+                raise
+            except Exception:  # a client must not wait without a word for what cannot be told
+                logger.exception("A live connection is given up")
+                await self.close(code=FAILED)
         self._catching_up = None
 
     async def _write(self, events: Sequence[Event]) -> None:
@@ -117,8 +127,7 @@ class DeliveringConsumer(SocketConsumer):
     async def ended(self) -> None:
         if self._catching_up is not None:
             self._catching_up.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._catching_up
+            await asyncio.gather(self._catching_up, return_exceptions=True)
         if self._subscriber is not None:
             hub.leave(self._subscriber)
 

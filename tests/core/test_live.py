@@ -166,9 +166,9 @@ class Connection:
 
 
 @asynccontextmanager
-async def written_to(channel, after=None):
+async def written_to(channel, connection=None, after=None):
     """A connection whose reader does nothing but wait for the next event."""
-    connection = Connection()
+    connection = connection or Connection()
     async with hub.subscribe(channel.id, "", after=after, sink=connection) as subscriber:
         pumping = asyncio.ensure_future(connection.pump(subscriber))
         yield connection, subscriber
@@ -227,6 +227,18 @@ async def test_a_connection_whose_history_is_ahead_of_its_dispatcher_gets_nothin
                 hub.current().advanced(await sync_to_async(hint_of)(channel, message))
                 await until(lambda last=last: connection.ids == list(range(1, last + 1)))
                 await until(lambda: subscriber.flows)
+
+
+async def test_an_encoding_that_fails_is_its_own_readers_trouble(channel):
+    class Broken(Connection):
+        @staticmethod
+        def encode(event):
+            raise ValueError(event)
+
+    async with written_to(channel, Broken()) as (broken, unlucky), written_to(channel) as (sound, lucky):
+        await until(lambda: unlucky.flows and lucky.flows)
+        await apublish_many(channel, 2)
+        await until(lambda: sound.ids == broken.ids == [1, 2])  # its reader can read them
 
 
 async def test_a_closed_connection_is_not_written_to(channel):
