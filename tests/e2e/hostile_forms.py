@@ -13,7 +13,7 @@ SERVICE, STREAM = "{service}", "{stream}"  # replaced by SIDs that exist
 WORDS = ("Services", "Streams", "Messages", "Documents", "Lists", "Maps", "Nope", "services", "Permissions")
 FIELDS = {
     "UniqueName": ["t", "", "TO" + "0" * 32, "x" * 320, "x" * 321, "a/b", "a\x00b", "ünï", " ", "."],
-    "Ttl": ["", "0", "1", "3600", "-1", "31536000", "31536001", "1.5", "1e3", "٣", "9" * 5_000, "0x10", " 1 "],
+    "Ttl": ["", "0", "86400", "-1", "31536000", "31536001", "1.5", "1e3", "٣", "9" * 5_000, "0x10", " 1 "],
     "FriendlyName": ["farm", "", "x" * 5_000, "\x00"],
     "WebhookUrl": ["https://example.com/", "not a url", "http://" + "x" * 600, "http://[::1", "javascript:1", ""],
     "WebhooksFromRestEnabled": ["true", "false", "TRUE", "1", "", "maybe"],
