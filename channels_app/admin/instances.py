@@ -64,7 +64,7 @@ class TwilioServiceForm(forms.ModelForm):
             "webhook_url": "Where the server tells of clients that come and go.",
             "webhooks_from_rest_enabled": "Kept for those who ask, without effect: streams have no webhooks.",
             "reachability_webhooks_enabled": "Tell the webhook URL when a client connects or disconnects.",
-            "acl_enabled": "Clients with an access token make no streams.",
+            "acl_enabled": "Clients with an access token make, change and remove no streams.",
             "reachability_debouncing_enabled": "Tell of no disconnection that ends within the window.",
         }
 
