@@ -22,7 +22,7 @@ class TwilioViewSet(RestViewSet):
 
     parser_classes = [FormParser]
     content_negotiation_class = FormsOnly
-    metadata_class = None
+    http_method_names = ["get", "post", "put", "patch", "delete", "head"]  # preflights are answered before
     schema = None  # Twilio's own documentation describes it
 
     def get_exception_handler(self) -> Callable[..., Any]:
