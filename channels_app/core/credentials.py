@@ -83,14 +83,12 @@ class Credentials(NamedTuple):
 
     @classmethod
     def of(cls, api_key: str | None, user_key: str | None = None) -> "Credentials":
-        key = (api_key or "").lower()
-        return cls(
-            api_key=digest(key) if key else "",
-            user_key=digest(user_key) if user_key else "",
-            is_account=bool(key) and key[-1] in "02468ace",
-            is_well_formed=not key or _KEY.fullmatch(key) is not None,
-            prefix=key[:PREFIX_LENGTH],
-        )
+        user_digest = digest(user_key) if user_key else ""
+        if not api_key:
+            return cls(user_key=user_digest)
+        key = api_key.lower()
+        is_account, is_well_formed = key[-1] in "02468ace", _KEY.fullmatch(key) is not None
+        return cls(digest(key), user_digest, is_account, is_well_formed, prefix=key[:PREFIX_LENGTH])
 
     @classmethod
     def of_account(cls, account: UUID, secret: str) -> "Credentials":

@@ -199,3 +199,9 @@ def test_anything_at_all(fronts, key):
         assert answer.status_code in (201, 400, 413)
 
     send()
+
+
+async def test_only_paths_that_can_be_a_publish_are_remembered(fronts, key):
+    remembered = express._place.cache_info().currsize
+    await fronts.both(f"/v1.1/instances/{'x' * 5_000}/channels/lobby/publish/", params={"api_key": key}, **json_body({}))
+    assert express._place.cache_info().currsize == remembered

@@ -23,6 +23,7 @@ from .errors import render
 from .parsing import parse_idempotency_key, parse_json, parse_publish
 
 PUBLISH = re.compile(r"/(v1|v1\.1)/instances/([A-Za-z0-9-]{1,64})/channels/([A-Za-z0-9_-]{1,64})/publish/")
+LONGEST_PATH = 200  # none longer is a publish's, or remembered
 JSON_TYPES = frozenset(
     f"{kind}{charset}" for kind in ("application/json", "text/plain") for charset in ("", ";charset=utf-8", "; charset=utf-8")
 )
@@ -43,7 +44,8 @@ class PublishRoute:
     """`dialects.base.ExpressRoute`."""
 
     def claim(self, scope: Scope) -> Claim | None:
-        place = _place(scope["path"])
+        path = scope["path"]
+        place = _place(path) if len(path) <= LONGEST_PATH else None
         if place is None:
             return None
         headers = headers_of(scope)
