@@ -171,4 +171,5 @@ class PubSubWebSocketProtocol(WebSocketsSansIOProtocol):
         """Called once the handshake is over: what was said in it is for nobody any more."""
         super().start_keepalive()
         self.takes_frames = self.writable is WRITABLE
+        self.request.headers.clear()  # the parser's frame has it for as long as the connection lives
         del self.request, self.response, self.scope
