@@ -58,7 +58,7 @@ async def run_forever() -> None:
 def sweep(progress: Progress | None = None) -> Swept:
     """Remove now all that need not be kept. `progress` is called with a line of text now and then."""
     report = progress or (lambda _line: None)
-    channels = tenancy.remove_expired(Channel.with_expired.all())
+    channels = tenancy.remove_expired(Channel.with_expired.all(), pause=PAUSE_SECONDS)
     messages = sum(_trim_channel(channel_id, rule, report) for channel_id, rule in _rules_of_trimmable().items())
     _expire_idempotency_keys()
     purged = sum(_purge_channel(channel_id, report) for channel_id in log.dropped_channels())

@@ -1,6 +1,7 @@
 """Look-ups are remembered for a moment, forgotten at once when they change here, and never across tenants."""
 
 import json
+import time
 from contextlib import contextmanager
 from datetime import timedelta
 from types import SimpleNamespace
@@ -294,3 +295,17 @@ async def test_what_is_found_together_is_no_older_than_its_oldest_part_may_be(in
 def test_the_end_of_a_channel_takes_no_right_away_its_readers_hear_of_it_when_it_goes(make_channel):
     channel = make_channel("cintra", expires_at=timezone.now() - timedelta(seconds=1))
     assert directory.again(channel)[1].id == channel.id
+
+
+def test_a_further_key_that_another_process_revoked_is_good_for_a_second_at_most(info, owner, monkeypatch):
+    row, secret = tenancy.create_administrator_key(tenancy.administrator_of(owner))
+    credentials = Credentials.of_account_key(row.uuid, secret.text)
+    directory.resolve(credentials, info)
+    directory.signing_key(row.uuid)
+    with directory_of_another_process():
+        row.delete()
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + 1)
+    with pytest.raises(InvalidKey):
+        directory.resolve(credentials, info)
+    assert directory.signing_key(row.uuid) is None
