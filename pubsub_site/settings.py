@@ -122,8 +122,8 @@ REDIS_HOSTS = env.list("REDIS_HOSTS", default=[REDIS_URL] if REDIS_URL else [])
 if REDIS_HOSTS:
     CHANNEL_LAYERS = {
         "default": {
-            "BACKEND": "channels_app.core.notifier.RedisLayer",
-            "CONFIG": {"hosts": REDIS_HOSTS, "prefix": REDIS_PREFIX},
+            "BACKEND": "channels_app.core.redis_layer.RedisLayer",
+            "CONFIG": {"hosts": REDIS_HOSTS, "prefix": REDIS_PREFIX, "capacity": 1_000},
         }
     }
 else:

@@ -7,6 +7,7 @@ from django.core.checks import run_checks
 from django.test import override_settings
 
 from channels_app import checks
+from tests.backends import Backend
 
 SQLITE = "django.db.backends.sqlite3"
 POSTGRESQL = "django.db.backends.postgresql"
@@ -35,7 +36,8 @@ def ids(*, deploy: bool = False) -> set[str]:
     return {message.id for message in found if message.id and message.id.startswith("pubsub.")}
 
 
-def test_the_settings_the_tests_run_with_are_sound() -> None:
+def test_the_settings_the_tests_run_with_are_sound(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(checks.PROCESSES_VARIABLE, "2" if backend.several_processes else "1")
     assert ids() == set()
 
 
