@@ -29,6 +29,7 @@ HELP_TEXTS = {
 @admin.register(User)
 class AdministratorAdmin(secret.SecretAdmin, UserAdmin):
     secret_name = "account key"  # noqa: S105  (what it is called)
+    secret_note = "Twilio's SDKs call it AuthToken."  # noqa: S105  (the same)
     renew_label = "Reset account key"
     renew_warning = "The administrator gets a new account key, and with it a new Twilio AuthToken. The old one stops at once."
 

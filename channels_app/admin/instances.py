@@ -84,9 +84,6 @@ class TwilioServiceInline(ScopedInline, admin.StackedInline):
     can_delete = False
     verbose_name = "As a Twilio service"
 
-    class Media:
-        css = {"all": ["channels_app/admin/pages.css"]}
-
 
 @admin.register(Instance)
 class InstanceAdmin(ScopedAdmin):

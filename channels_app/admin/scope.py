@@ -71,6 +71,9 @@ class ScopedInline(ScopedChoices):
 class ObjectTools(admin.ModelAdmin):
     """Links of its own at the top of an object's page."""
 
+    class Media:
+        css = {"all": ["channels_app/admin/pages.css"]}
+
     def object_tools(self, obj: Any) -> list[tuple[str, str]]:
         """(text, URL) each."""
         return []

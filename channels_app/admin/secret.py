@@ -36,6 +36,7 @@ class SecretAdmin(ObjectTools):
     """Mixed into the ModelAdmin of something that has a secret: pages to show it once and to replace it."""
 
     secret_name: str
+    secret_note: str = ""  # what else there is to know of it where it is shown
     renew_label: str
     renew_warning: str
     renew_form: type[forms.Form] = forms.Form

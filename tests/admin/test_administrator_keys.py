@@ -148,6 +148,7 @@ def test_a_new_administrators_account_sid_is_beside_the_account_key(superuser: C
     form = {"username": "yennefer", "usable_password": "true", "password1": "lilac-berries", "password2": "lilac-berries"}
     page = superuser.get(superuser.post("/admin/auth/user/add/", form).url).content.decode()
     assert SECRET.search(page)
+    assert "AuthToken" in page
     assert sids.account_sid(User.objects.get(username="yennefer").administrator.uuid) in page
 
 
