@@ -30,7 +30,7 @@ class Dispatcher:
     def __init__(self, channel_id: int, room: str | None, loop: asyncio.AbstractEventLoop) -> None:
         self.channel_id = channel_id
         self.room = room
-        # In the order in which they came, which is roughly that of their memory: a set's costs a fifth more.
+        # In the order in which they came, which is roughly that of their memory: a set's costs a tenth more.
         self._flows: dict[metrics.Readers, dict[Sink, Subscriber]] = {}  # those that are written to, by their front
         self._apart: set[Subscriber] = set()  # the others
         self.idle_since = loop.time()
