@@ -27,6 +27,7 @@ from .subscriptions import Connection, Subscriptions
 from .tokens import INVALID, TokenError
 
 INIT_SECONDS = 20.0  # in which a client must have said who it is
+PARTING_SECONDS = 1.5  # in which a client that is sent away acknowledges what it got, and leaves; less than the hub waits
 WARNING_SECONDS = 180.0  # before a token expires; half of its time when that is less
 LONGEST_SLEEP = 100_000_000.0  # three years: timers have an end
 CAPABILITIES = ("client_update", "offline_storage")  # not telemetry.v1: nobody would look at it
@@ -48,26 +49,27 @@ CLOSE_CODES = {
     UNAUTHORIZED: REVOKED.code,
     NOT_ACCEPTABLE: 1002,
     EXPIRED: REVOKED.code,
-    UNAVAILABLE: RESTARTING.code,
 }
 
 
 class TwilsockConsumer(SocketConsumer):
     _caller: tunnel.Caller | None = None  # None: it has not said who it is
     _watching: asyncio.Task[None] | None = None  # the clock: for the init, then for the token
-    _ended = False
+    _parting = False  # it has been told to leave: nothing more is said to it
+    _closed = False
 
     async def connect(self) -> None:
+        self._left = asyncio.Event()
         await self.accept()
         self._watch(self._expect_init())
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        if self._ended:
+        if self._closed:
             return
         try:
             frame = frames.decode(bytes_data or b"")
         except FrameError:
-            await self._end(NOT_ACCEPTABLE)
+            await self._refuse_to_go_on(NOT_ACCEPTABLE)
             return
         if frame.method == "close":
             await self._close(1000)
@@ -76,10 +78,11 @@ class TwilsockConsumer(SocketConsumer):
         elif frame.method == "init":
             await self._init(frame)
         else:
-            await self._end(UNAUTHORIZED)
+            await self._refuse_to_go_on(UNAUTHORIZED)
 
     async def ended(self) -> None:
-        self._ended = True
+        self._closed = True
+        self._left.set()
         if self._watching is not None:
             self._watching.cancel()
         if self._caller is not None:
@@ -91,6 +94,8 @@ class TwilsockConsumer(SocketConsumer):
     async def _handle(self, caller: tunnel.Caller, frame: Frame) -> None:
         if frame.method == "reply":
             caller.subscriptions.acknowledge(frame.id)
+        elif self._parting:
+            pass
         elif frame.method == "message":
             await self._request(caller, frame)
         elif frame.method == "update":
@@ -146,7 +151,7 @@ class TwilsockConsumer(SocketConsumer):
         try:
             answer = await tunnel.answer(caller, frame)
         except InvalidKey:
-            await self._end(UNAUTHORIZED)  # the key that signed its token is no more
+            await self._refuse_to_go_on(UNAUTHORIZED)  # the key that signed its token is no more
         else:
             await self._reply(frame, OK, answer.body, **answer.header)
 
@@ -163,30 +168,40 @@ class TwilsockConsumer(SocketConsumer):
 
     async def _expect_init(self) -> None:
         await asyncio.sleep(INIT_SECONDS)
-        await self._end(UNAUTHORIZED)
+        await self._refuse_to_go_on(UNAUTHORIZED)
 
     async def _expect_expiry(self, expires_at: int) -> None:
         left = expires_at - time.time()
         await _sleep_until(expires_at - min(WARNING_SECONDS, left / 2))
         await self._write(events.token_about_to_expire())
         await _sleep_until(expires_at)
-        await self._end(EXPIRED)
+        await self._send_away(EXPIRED)
 
     async def _closed_by_hub(self, reason: CloseReason) -> None:
-        await self._end(OFFLOADED if reason is RESTARTING else UNAUTHORIZED)
+        await self._send_away(OFFLOADED if reason is RESTARTING else UNAUTHORIZED)
 
-    async def _end(self, status: Status) -> None:
+    async def _send_away(self, status: Status) -> None:
+        """Returns when the client has left. Until then it is heard: what it still acknowledges it will not get again."""
+        await self._write(events.close(*status))
+        self._parting = True
+        if self._caller is not None:
+            self._caller.subscriptions.hush()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._left.wait(), PARTING_SECONDS)
+        await self._close(CLOSE_CODES[status])
+
+    async def _refuse_to_go_on(self, status: Status) -> None:
         await self._write(events.close(*status))
         await self._close(CLOSE_CODES[status])
 
     async def _close(self, code: int) -> None:
-        if not self._ended:
-            self._ended = True
+        if not self._closed:
+            self._closed = True
             with contextlib.suppress(*GONE):
                 await self.close(code)
 
     async def _write(self, frame: bytes) -> None:
-        if not self._ended:
+        if not (self._parting or self._closed):
             with contextlib.suppress(*GONE):
                 await self.send(bytes_data=frame)
 

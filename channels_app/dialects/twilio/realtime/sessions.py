@@ -2,8 +2,8 @@
 
 A client that comes back brings its continuation token and the streams it wants, but no positions. So the positions it has
 acknowledged are kept under the token: in memory, and in Django's session table for the process that it comes back to. They
-are written before a subscription is confirmed, when a connection ends, and otherwise within `SAVE_SECONDS`: after the crash of
-a server a client may see again what it acknowledged in that time, and misses nothing.
+are written before a subscription is confirmed, when a connection ends, and otherwise again and again, so often that it takes
+a `SHARE` of the time: after the crash of a server a client may see again what it acknowledged since, and misses nothing.
 """
 
 import asyncio
@@ -27,7 +27,8 @@ from channels_app.dialects import strict_json
 
 logger = logging.getLogger(__name__)
 
-SAVE_SECONDS = 1.0
+SHARE = 1 / 20
+MIN_PAUSE, MAX_PAUSE = 0.05, 1.0  # seconds between two writes
 TIDY_SECONDS = 900.0
 PREFIX = "twilsock"  # tells our rows from those of people in the admin
 
@@ -59,6 +60,7 @@ class Sessions:
     def __init__(self) -> None:
         self._live: weakref.WeakValueDictionary[str, Session] = weakref.WeakValueDictionary()
         self._dirty: dict[str, Session] = {}
+        self._touched = asyncio.Event()  # set while something is dirty
         self._writing = asyncio.Lock()
         self._keeping: asyncio.Task[None] | None = None
 
@@ -75,6 +77,7 @@ class Sessions:
     def touch(self, session: Session) -> None:
         """It has changed, and will be written soon."""
         self._dirty[session.token] = session
+        self._touched.set()
 
     async def save(self, session: Session) -> None:
         """It is written when this returns, together with all that waits to be; not when the database is away."""
@@ -85,6 +88,7 @@ class Sessions:
         """Write what has changed, unless the one who writes now has taken it along."""
         async with self._writing:
             dirty, self._dirty = self._dirty, {}
+            self._touched.clear()
             if not dirty:
                 return
             try:
@@ -92,6 +96,8 @@ class Sessions:
             except DatabaseError as error:
                 logger.warning("The positions of %d clients wait for the database: %s", len(dirty), error)
                 self._dirty = dirty | self._dirty
+                self._touched.set()
+                await asyncio.sleep(MAX_PAUSE)
 
     def _keep(self) -> None:
         if self._keeping is None or self._keeping.done():
@@ -101,11 +107,14 @@ class Sessions:
         loop = asyncio.get_running_loop()
         tidy_at = loop.time() + TIDY_SECONDS
         while self._live or self._dirty:
-            await asyncio.sleep(SAVE_SECONDS)
-            if loop.time() >= tidy_at:
-                tidy_at = loop.time() + TIDY_SECONDS
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._touched.wait(), TIDY_SECONDS)
+            started = loop.time()
+            if started >= tidy_at:
+                tidy_at = started + TIDY_SECONDS
                 await self._tidy()
             await self.flush()
+            await asyncio.sleep(min(max(MIN_PAUSE, (loop.time() - started) / SHARE), MAX_PAUSE))
 
     async def _tidy(self) -> None:
         self._dirty.update(self._live)  # a quiet client's session must not expire

@@ -84,6 +84,11 @@ class Subscriptions:
         if sid in self._listeners:
             self._listeners[sid].leave_out_own()
 
+    def hush(self) -> None:
+        """Write nothing more, but hear what is acknowledged."""
+        for listener in self._listeners.values():
+            listener.hush()
+
     async def close(self) -> None:
         for listener in list(self._listeners.values()):
             await listener.stop()
@@ -125,6 +130,10 @@ class Listener:
         if self._sink is not None:
             self._sink.encode = self._encode_others
 
+    def hush(self) -> None:
+        if self._sink is not None:
+            self._sink.encode = _nothing
+
     def renew(self, credentials: Credentials, as_of: int) -> None:
         self._access = Access(credentials, self._access.channel, as_of)
         if self._subscriber is not None:
@@ -143,8 +152,6 @@ class Listener:
     async def _listen(self) -> None:
         try:
             await self._follow()
-        except SubscriberClosed as closed:
-            await self._closed(closed.reason)
         except NotFound:
             await self._closed(CHANNEL_DELETED)
         except DatabaseError as error:
@@ -165,10 +172,13 @@ class Listener:
             subscriber.renew(self._access)
             self._subscriber = subscriber
             await self._confirm()
-            while True:
-                await self._tell(await subscriber.next())
-                if positions.get(self._channel_id, start).epoch != subscriber.epoch:
-                    positions[self._channel_id] = start = Position(0, subscriber.epoch)
+            try:
+                while True:
+                    await self._tell(await subscriber.next())
+                    if positions.get(self._channel_id, start).epoch != subscriber.epoch:
+                        positions[self._channel_id] = start = Position(0, subscriber.epoch)
+            except SubscriberClosed as closed:
+                await self._closed(closed.reason)  # as long as this takes, the hub that drains waits
 
     async def _confirm(self) -> None:
         while self._unconfirmed:
@@ -194,3 +204,7 @@ class Listener:
 
     def _is_own(self, event: Event) -> bool:
         return isinstance(event, Message) and event.author == self._author
+
+
+def _nothing(event: Event) -> bytes:
+    return b""

@@ -13,7 +13,7 @@ from channels_app.core import directory, hub, publishing, tenancy
 from channels_app.core.principals import FULL, Principal
 from channels_app.core.types import Draft
 from channels_app.dialects.twilio import sids
-from channels_app.dialects.twilio.realtime import sessions
+from channels_app.dialects.twilio.realtime import consumer, sessions
 from channels_app.models import Administrator, AdministratorKey, Channel, Instance
 
 from .twilsock import Twilsock
@@ -57,6 +57,11 @@ class Farm:
 @pytest.fixture
 def farm(account: Administrator) -> Farm:
     return Farm(account)
+
+
+@pytest.fixture(autouse=True)
+def _a_client_that_does_not_leave_is_closed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(consumer, "PARTING_SECONDS", 0.05)
 
 
 @pytest_asyncio.fixture(autouse=True)

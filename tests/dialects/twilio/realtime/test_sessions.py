@@ -102,6 +102,7 @@ async def test_nothing_is_lost_while_the_database_is_away(
     def away(rows: list[Row]) -> None:
         raise DatabaseError("away")
 
+    monkeypatch.setattr(sessions, "MAX_PAUSE", 0.0)
     with monkeypatch.context() as patched:
         patched.setattr(sessions, "_store", away)
         await here.save(session)

@@ -1,5 +1,6 @@
 """Twilsock's streams, seen by a client that knows the wire: messages, subscriptions, coming back (wire/twilio.md §8)."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -7,8 +8,8 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.utils import timezone
 
-from channels_app.core import log, retention, tenancy
-from channels_app.dialects.twilio.realtime import sessions, subscriptions
+from channels_app.core import hub, log, retention, tenancy
+from channels_app.dialects.twilio.realtime import consumer, sessions, subscriptions
 from channels_app.models import Channel
 
 from .conftest import Farm
@@ -194,6 +195,28 @@ async def test_what_is_subscribed_is_remembered_before_anything_was_published(fa
     back = await connect(continuation_token=away.continuation_token)
     await back.subscribe(sid)
     assert await back.message() == "missed"
+
+
+async def test_what_is_acknowledged_on_leaving_is_not_told_again(
+    farm: Farm, connect: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer, "PARTING_SECONDS", 10.0)
+    leaving = await connect()
+    sid = (await leaving.open_stream())["sid"]
+    await leaving.subscribe(sid)
+    await sync_to_async(farm.publish)("heatmap", 1)
+    message = await leaving.next("notification")
+    draining = asyncio.ensure_future(hub.drain(0))
+    await leaving.next("close")
+    await sync_to_async(farm.publish)("heatmap", 2)
+    await leaving.acknowledge(message)
+    await leaving.leave()
+    await draining
+    await hub.current().close()
+    await restart()
+    back = await connect(continuation_token=leaving.continuation_token)
+    await back.subscribe(sid)
+    assert await back.message() == 2
 
 
 async def test_who_comes_back_before_the_server_missed_it_goes_on_too(farm: Farm, connect: Callable[..., Any]) -> None:
