@@ -1,12 +1,11 @@
 """Bad input over Twilio's API on the real server: no 5xx, no traceback, and every refusal in the one shape there is."""
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, given, note, settings
+from hypothesis import given, note
 
 from .deployment import Template
 from .hostile_forms import SERVICE, STREAM, attempts
@@ -14,8 +13,8 @@ from .hostile_requests import Attempt
 from .hostile_target import HALF_MADE, NO_HTTP, Target
 from .rows import count
 from .sync_service import SyncService, is_error
+from .test_hostile import TORTURE, examples
 
-TORTURE = bool(os.environ.get("PUBSUB_TORTURE"))
 LIFTED = {"PUBSUB_TWILIO_STREAM_RATE": "0", "PUBSUB_MAX_INSTANCES": "100000", "PUBSUB_RETENTION_INTERVAL": "3600"}
 
 
@@ -35,13 +34,7 @@ def test_no_form_breaks_the_server(target: Target, template: Template) -> None:
     stream = service.create_stream()["sid"]
     pair = f"{service.credentials['account_sid']}:{service.credentials['auth_token']}"
 
-    @settings(
-        max_examples=5_000 if TORTURE else 700,
-        derandomize=not TORTURE,
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )
+    @examples(full=5_000, short=700)
     @given(attempt=attempts(pair))
     def send(attempt: Attempt) -> None:
         attempt = replace(attempt, path=attempt.path.replace(SERVICE, service.sid).replace(STREAM, stream))
