@@ -111,7 +111,10 @@ def update_instance(instance: Instance, *, companion: type[models.Model], change
     companion._default_manager.update_or_create(instance=instance, defaults=changed)
 
 
+@transaction.atomic
 def rename_instance(instance: Instance, new_name: str) -> None:
+    """Raises NotFound."""
+    _lock(instance)
     instance.name = new_name.lower()
     instance.save(update_fields=["name", "updated_at"])
 
