@@ -14,10 +14,10 @@ from channels_app.core.database import in_thread
 from channels_app.core.errors import PubSubError, StoreUnavailable
 from channels_app.core.permissions import authorize_publish
 from channels_app.core.types import Draft, Front
-from channels_app.dialects.base import Claim, Response
+from channels_app.dialects.base import Claim, Headers, Response
 from channels_app.dialects.live import Scope, cors_headers, header_list, headers_of, json_response, query_of
 
-from .auth import credentials
+from .auth import credentials, header_credentials
 from .encoding import receipt_json
 from .errors import render
 from .parsing import parse_idempotency_key, parse_json, parse_publish
@@ -51,7 +51,7 @@ class PublishRoute:
         headers = headers_of(scope)
         if headers.get("content-type", "").lower() not in JSON_TYPES or "content-encoding" in headers:
             return None
-        asked = credentials(headers, query_of(scope))
+        asked = credentials(headers, query_of(scope)) if scope["query_string"] else header_credentials(headers)
         if not asked.api_key:
             return None  # it may be in the body
         return functools.partial(_publish, headers, asked, place)
@@ -64,14 +64,13 @@ def _place(path: str) -> Place | None:
 
 
 async def _publish(headers: dict[str, str], asked: Credentials, place: Place, body: bytes) -> Response | None:
-    cors = cors_headers(headers)
     try:
         instance, principal, channel = await directory.afind(asked, place.instance, place.channel)
         authorize_publish(principal, channel)
         room, payload = parse_publish(parse_json(body), channel)
         key = parse_idempotency_key(headers)
     except StoreUnavailable as error:
-        return _refusal(error, cors)  # Django would only wait for the database as long again
+        return _refusal(error, headers)  # Django would only wait for the database as long again
     except Exception:  # noqa: BLE001  (Django meets it again, and answers it)
         return None
     try:
@@ -80,14 +79,19 @@ async def _publish(headers: dict[str, str], asked: Credentials, place: Place, bo
         draft = Draft(payload=payload, author=principal.author_json, room=room, idempotency_key=key, front=FRONT)
         receipt = await publishing.apublish(principal, channel, draft)
     except PubSubError as error:
-        return _refusal(error, cors)
+        return _refusal(error, headers)
     status = 200 if receipt.duplicate else 201
-    return Response(status, header_list({**JSON_HEADERS, **cors}), receipt_json(receipt, channel, place.version))
+    return Response(status, _answer_headers("origin" in headers), receipt_json(receipt, channel, place.version))
 
 
-def _refusal(error: PubSubError, cors: dict[str, str]) -> Response:
+@functools.cache
+def _answer_headers(has_origin: bool) -> Headers:
+    return header_list(JSON_HEADERS | cors_headers({"origin": ""} if has_origin else {}))
+
+
+def _refusal(error: PubSubError, headers: dict[str, str]) -> Response:
     status, content, extra = render(error)
-    return json_response(status, content, {**cors, **extra})
+    return json_response(status, content, {**cors_headers(headers), **extra})
 
 
 PUBLISH_ROUTE = PublishRoute()

@@ -4,7 +4,8 @@ import pytest
 
 from channels_app.core import tenancy
 from channels_app.core.credentials import Credentials
-from channels_app.dialects.syncano.auth import credentials
+from channels_app.dialects.syncano import auth
+from channels_app.dialects.syncano.auth import credentials, header_credentials
 
 from .conftest import NO_INSTANCE, NOKEY, PERM, Wire, client
 
@@ -139,3 +140,30 @@ def test_a_user_key_is_looked_for_in_the_same_places(headers: dict[str, str], qu
 @pytest.mark.parametrize("body", [None, [], "text", 5, {"_api_key": 5}, {"_api_key": None}, {"_api_key": ["a"]}])
 def test_a_body_without_a_key_brings_none(body: object) -> None:
     assert credentials({}, {}, body) == Credentials()
+
+
+HEADERS = [
+    {},
+    {"x-api-key": KEY},
+    {"x-api-key": OTHER},
+    {"x-api-key": KEY, "x-user-key": USER},
+    {"x-api-key": KEY + USER},
+    {"x-user-key": KEY},
+    {"authorization": f"token {KEY}"},
+    {"authorization": KEY},
+    {"x-api-key": "ключ"},
+]
+
+
+def test_keys_in_headers_are_the_same_when_they_come_again() -> None:
+    for _ in range(2):
+        assert [header_credentials(headers) for headers in HEADERS] == [credentials(headers, {}) for headers in HEADERS]
+
+
+def test_what_is_remembered_of_keys_is_bounded_and_no_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auth, "_remembered", {})
+    monkeypatch.setattr(auth, "MAX_REMEMBERED", 2)
+    for headers in HEADERS:
+        header_credentials(headers)
+        assert len(auth._remembered) <= 2
+        assert KEY not in repr(auth._remembered)
