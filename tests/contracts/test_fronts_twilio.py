@@ -176,6 +176,13 @@ async def test_a_limit_of_the_instance(fronts, pair, service):
     assert (answer.status_code, answer.headers["Retry-After"]) == (429, "1")
 
 
+async def test_a_stream_that_takes_nothing_is_not_limited(fronts, pair, service, settings):
+    settings.PUBSUB = {**settings.PUBSUB, "TWILIO_STREAM_RATE": "1", "TWILIO_STREAM_BURST": "1"}
+    for _ in range(3):
+        answer = await fronts.both(path_of(service, "closed"), content=GOOD[0], headers={"Content-Type": FORM, **basic(pair)})
+        assert (answer.status_code, answer.json()["code"]) == (403, 54007)
+
+
 @pytest.mark.parametrize("error", [StoreUnavailable(), StoreFull()], ids=lambda error: error.code)
 async def test_a_log_that_does_not_take_it(fronts, pair, monkeypatch, error):
     monkeypatch.setattr(publishing.log, "append", lambda entries: [error] * len(entries))

@@ -3,6 +3,7 @@
 from channels_app.conf import conf
 from channels_app.core import directory, publishing, throttling
 from channels_app.core.directory import ChannelInfo, InstanceInfo
+from channels_app.core.permissions import authorize_publish
 from channels_app.core.principals import Principal
 from channels_app.core.token_bucket import Limit
 from channels_app.core.types import Draft, Message
@@ -19,12 +20,14 @@ def admit(authorization: str, service_ref: str, stream_ref: str) -> tuple[Instan
 
 def publish(principal: Principal, channel: ChannelInfo, stream_ref: str, draft: Draft) -> Message:
     """`stream_ref`: the stream as the client calls it. Raises Throttled, and as `publishing.publish`."""
+    authorize_publish(principal, channel)  # first: what is refused takes no token
     throttling.check_channel(channel, _limit(), _too_many(stream_ref))
     return publishing.publish(principal, channel, draft).message
 
 
 async def apublish(principal: Principal, channel: ChannelInfo, stream_ref: str, draft: Draft) -> Message:
     """`publish` for coroutines: waits without a thread."""
+    authorize_publish(principal, channel)
     await throttling.acheck_channel(channel, _limit(), _too_many(stream_ref))
     return (await publishing.apublish(principal, channel, draft)).message
 
