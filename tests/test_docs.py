@@ -107,6 +107,13 @@ def test_the_close_codes_are_told_as_they_are() -> None:
     assert rows == [(str(each.code), each.reason) for each in CLOSE_REASONS]
 
 
+def test_the_page_about_twilio_lists_every_error_code_and_no_other() -> None:
+    code = "".join(path.read_text() for path in (ROOT / "channels_app" / "dialects" / "twilio").glob("**/*.py"))
+    table = "".join(re.findall(r"^\| \d{3}.*$", (ROOT / "docs" / "twilio.md").read_text(), re.MULTILINE))
+    used, told = (set(re.findall(r"\b(?:54|20(?!1))\d{3}\b", text)) for text in (code, table))
+    assert told == used
+
+
 def test_the_api_page_lists_every_route_with_its_methods() -> None:
     rows = re.findall(r"^\| ([A-Z ]+) \| `(/v1\.1/[^`]*)` \|", (ROOT / "docs" / "http-api.md").read_text(), re.MULTILINE)
     assert sorted(rows) == sorted((methods, path) for methods, path in routes(urls.urlpatterns) if path.startswith("/v1.1/"))
