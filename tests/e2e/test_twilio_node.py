@@ -33,7 +33,7 @@ def session(template, tmp_path_factory) -> dict[str, Any]:
 
 
 def refusal(status: int, code: int) -> dict[str, Any]:
-    return {"name": "Error", "status": status, "code": code, "moreInfo": f"https://www.twilio.com/docs/errors/{code}"}
+    return {"is": "RestException", "status": status, "code": code, "moreInfo": f"https://www.twilio.com/docs/errors/{code}"}
 
 
 def test_a_service_is_created_updated_listed_and_removed(session: dict[str, Any]) -> None:

@@ -7,7 +7,8 @@ const twilio = require("twilio");
 const STREAMS = 250;
 const BURST = 90;
 
-const refusalOf = (promise) => promise.then(() => null, ({ name, status, code, moreInfo }) => ({ name, status, code, moreInfo }));
+const refusalOf = (promise) => promise.then(() => null, (error) => seen(error));
+const seen = (error) => ({ is: error.constructor.name, status: error.status, code: error.code, moreInfo: error.moreInfo });
 const eachOf = (count, make) => Promise.all(Array.from({ length: count }, (_, index) => make(index)));
 const tallied = (values) => values.reduce((tally, value) => ({ ...tally, [value]: (tally[value] ?? 0) + 1 }), {});
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
