@@ -203,6 +203,7 @@ async def test_what_is_too_large_to_wait_in_a_connection_is_read_from_the_log(ch
 async def test_a_connection_that_takes_no_frames_holds_up_nobody_and_misses_nothing(channel):
     async with written_to(channel) as (stuck, behind), written_to(channel) as (quick, ahead):
         await until(lambda: behind.flows and ahead.flows)
+        delivered = ahead.readers.delivered
         await apublish(channel)
         await until(lambda: quick.ids == stuck.ids == [1])
         stuck.takes_frames = False
@@ -212,6 +213,7 @@ async def test_a_connection_that_takes_no_frames_holds_up_nobody_and_misses_noth
         await until(lambda: behind.flows)
         await apublish(channel)
         await until(lambda: quick.ids == stuck.ids == [1, 2, 3, 4, 5, 6, 7])
+        assert ahead.readers.delivered - delivered == 14
 
 
 async def test_a_connection_whose_history_is_ahead_of_its_dispatcher_gets_nothing_twice(channel, silent, settings):

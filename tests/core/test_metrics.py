@@ -122,6 +122,18 @@ async def test_a_close_is_counted_and_logged_with_the_keys_first_digits_only(cha
     assert KEY[:9] not in line.getMessage()
 
 
+async def test_who_joined_and_left_is_counted_as_closed_or_hung_up(channel):
+    labels = {"dialect": FRONT.dialect, "transport": FRONT.name}
+    gone, closed = (Growth("pubsub_closes_total", code=code, **labels) for code in ("client", REVOKED.code))
+    live = Growth("pubsub_subscribers", **labels)
+    one, other = await hub.join(channel.id, "", front=FRONT), await hub.join(channel.id, "", front=FRONT)
+    assert live() == 2
+    one.close(REVOKED)
+    hub.leave(one)
+    hub.leave(other)
+    assert (live(), gone(), closed()) == (0, 1, 1)
+
+
 async def test_a_client_that_hangs_up_is_counted_apart_and_leaves_no_line(channel, caplog):
     gone = Growth("pubsub_closes_total", dialect=FRONT.dialect, transport=FRONT.name, code="client")
     joined = asyncio.Event()
