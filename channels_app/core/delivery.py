@@ -28,7 +28,8 @@ from .backoff import pauses
 
 logger = logging.getLogger(__name__)
 
-OWNERS_SHARE = 10  # one owner's requests may take this part of the queue, so that a dead receiver stops nobody else's
+OWNERS_SHARE = 5  # one owner's requests may take this part of the queue, so that a dead receiver stops nobody else's
+TELL_SECONDS = 10.0  # between two lines about what was dropped for an owner: it may be thousands, when all clients leave
 CONNECTIONS, CONNECTIONS_PER_HOST = 100, 8
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds
 RETRYABLE = frozenset({408, 425, 429, *range(500, 600)})
@@ -70,11 +71,12 @@ class Courier:
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting: Counter[str] = Counter()  # by owner
+        self._untold: dict[str, int] = {}  # by owner: how many were dropped since a line told of one
         self._session: aiohttp.ClientSession | None = None
 
     def send(self, delivery: Delivery) -> None:
         if len(self._tasks) >= conf.PUSH_QUEUE or self._waiting[delivery.owner] >= max(1, conf.PUSH_QUEUE // OWNERS_SHARE):
-            _drop(delivery, "too many are waiting")
+            self._drop(delivery, "too many are waiting")
             return
         self._waiting[delivery.owner] += 1
         task = asyncio.get_running_loop().create_task(self._carry(delivery))
@@ -88,6 +90,8 @@ class Courier:
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
+        for owner in list(self._untold):
+            self._tell(owner)
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -97,9 +101,9 @@ class Courier:
             await self._try_repeatedly(delivery)
             metrics.PUSHES_DELIVERED.inc()
         except (Refused, Failed) as error:
-            _drop(delivery, str(error))
+            self._drop(delivery, str(error))
         except asyncio.CancelledError:
-            _drop(delivery, "the server is ending")
+            self._drop(delivery, "the server is ending")
             raise
         finally:
             self._waiting[delivery.owner] -= 1
@@ -132,6 +136,19 @@ class Courier:
         if not 200 <= status < 300:
             raise Failed(f"the answer was {status}") if status in RETRYABLE else Refused(f"the answer was {status}")
 
+    def _drop(self, delivery: Delivery, why: str) -> None:
+        metrics.PUSHES_DROPPED.inc()
+        if delivery.owner in self._untold:
+            self._untold[delivery.owner] += 1
+            return
+        logger.warning("A request to %s for %s was dropped: %s", delivery.host, delivery.owner, why)
+        self._untold[delivery.owner] = 0
+        asyncio.get_running_loop().call_later(TELL_SECONDS, self._tell, delivery.owner)
+
+    def _tell(self, owner: str) -> None:
+        if count := self._untold.pop(owner, 0):
+            logger.warning("%d more requests for %s were dropped", count, owner)
+
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
@@ -151,11 +168,6 @@ def _open_socket(address: Any) -> socket.socket:
     if not may_connect(host, networks(conf.PUSH_NETWORKS)):
         raise NotPublic("its address is not public, and not in PUBSUB_PUSH_NETWORKS")
     return socket.socket(family, kind, protocol)
-
-
-def _drop(delivery: Delivery, why: str) -> None:
-    metrics.PUSHES_DROPPED.inc()
-    logger.warning("A request to %s for %s was dropped: %s", delivery.host, delivery.owner, why)
 
 
 _couriers: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Courier]" = weakref.WeakKeyDictionary()
