@@ -41,6 +41,7 @@ class AdministratorKeyAdmin(secret.RevocableAdmin, ScopedAdmin):
 
     form = AdministratorKeyForm
     fixed_fields = ()
+    sid_kind = sids.KEY
     list_display = ("description", "sid", "secret", "administrator", "last_used_at", "created_at")
     list_display_links = ("description", "sid")
     list_select_related = ("administrator__user",)

@@ -50,10 +50,11 @@ class ChannelForm(forms.ModelForm):
 class ChannelAdmin(ScopedAdmin):
     form = ChannelForm
     fixed_fields = ("instance", "name", "type")
+    sid_kind = sids.STREAM
     list_display = ("name", "history", "instance", "type", "custom_publish", "group_permissions", "other_permissions")
     list_filter = (("instance", admin.RelatedOnlyFieldListFilter), "type", "custom_publish")
     list_select_related = ("instance",)
-    search_fields = ("name", "description", "instance__name")
+    search_fields = ("name", "description", "instance__name", "twilio_stream__unique_name")
     autocomplete_fields = ("instance", "group")
     fields = (
         "instance", "name", "description", "type", "custom_publish", "group", "group_permissions", "other_permissions",

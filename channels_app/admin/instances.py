@@ -88,6 +88,7 @@ class TwilioServiceInline(ScopedInline, admin.StackedInline):
 @admin.register(Instance)
 class InstanceAdmin(ScopedAdmin):
     fixed_fields = ()
+    sid_kind = sids.SERVICE
     list_display = ("name", "owner", "description", "created_at")
     list_select_related = ("owner",)
     search_fields = ("name", "description")

@@ -14,6 +14,7 @@ from django.db import IntegrityError, models
 from django.db.models import ForeignKey, Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
+from channels_app.dialects.twilio import sids
 from channels_app.models import AdministratorKey, ApiKey, Channel, Group, Instance, InstanceUser
 
 from .fields import ObjectField
@@ -95,10 +96,17 @@ class ScopedAdmin(ScopedChoices, ObjectTools):
     """The base of every ModelAdmin of this app. New objects are made by `make`, which goes through `core.tenancy`."""
 
     fixed_fields: tuple[str, ...] = ("instance",)  # chosen when the object is made, never changed
+    sid_kind = ""  # of the SIDs, if it has some, by which a search finds it too
     formfield_overrides = {models.JSONField: {"form_class": ObjectField}}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return visible_to(request.user, super().get_queryset(request))
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> tuple[QuerySet[Any], bool]:
+        uuid = sids.uuid_of(self.sid_kind, search_term.strip()) if self.sid_kind else None
+        if uuid is not None:
+            return queryset.filter(uuid=uuid), False
+        return super().get_search_results(request, queryset, search_term)
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return request.user.is_active and request.user.is_staff  # asked for the login page too

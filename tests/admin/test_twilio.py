@@ -145,3 +145,26 @@ def test_a_channel_whose_time_has_come_is_gone_here_too(owner: Client, rivia: Te
     assert owner.get(f"{rivia.page('channel')}/change/").status_code == 302
     with pytest.raises(NotFound):
         directory.channel(directory.instance("rivia"), "rivia-news")
+
+
+def test_a_search_finds_things_by_their_sid_and_streams_by_their_unique_name(owner: Client, rivia: Tenant) -> None:
+    made = TwilioStream(instance=rivia.instance, unique_name="client:agent.7")
+    stream = tenancy.create_channel(rivia.instance, name="stream-7", companion=made)
+    wanted = {
+        "instance": sids.service_sid(rivia.instance.uuid),
+        "administratorkey": sids.key_sid(rivia.account_key.uuid),
+        "channel": sids.stream_sid(stream.uuid),
+    }
+    for model, sid in wanted.items():
+        assert owner.get(f"{BASE}/{model}/", {"q": sid}).context["cl"].result_count == 1, model
+    [found] = owner.get(f"{BASE}/channel/", {"q": "agent.7"}).context["cl"].result_list
+    assert found == stream
+
+
+def test_a_search_by_sid_finds_nothing_of_anothers(owner: Client, novigrad: Tenant) -> None:
+    for model, sid in (
+        ("instance", sids.service_sid(novigrad.instance.uuid)),
+        ("administratorkey", sids.key_sid(novigrad.account_key.uuid)),
+        ("channel", sids.stream_sid(novigrad.channel.uuid)),
+    ):
+        assert owner.get(f"{BASE}/{model}/", {"q": sid}).context["cl"].result_count == 0, model
