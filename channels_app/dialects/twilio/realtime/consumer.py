@@ -109,7 +109,11 @@ class TwilsockConsumer(SocketConsumer):
         client = await self._admit(frame)
         if client is None:
             return
-        session = await sessions.current().resume(frame.header.get("continuation_token"), client.owner)
+        try:
+            session = await sessions.current().resume(frame.header.get("continuation_token"), client.owner)
+        except DatabaseError:
+            await self._reply(frame, UNAVAILABLE)
+            return
         subscriptions = Subscriptions(Connection(self.scope, session, self._write, self._closed_by_hub))
         self._caller = tunnel.Caller(client, session, subscriptions, self._write)
         webhooks.endpoint_connected(*session.owner, session.endpoint)

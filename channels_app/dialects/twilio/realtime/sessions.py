@@ -12,6 +12,7 @@ import logging
 import re
 import uuid
 import weakref
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -48,6 +49,13 @@ class Session:
     def new(cls, owner: tuple[int, str]) -> "Session":
         return cls(f"{PREFIX}{uuid.uuid4().hex}", owner, uuid.uuid4().hex)
 
+    def catch_up(self, positions: Mapping[int, Position]) -> None:
+        """What the client has acknowledged elsewhere, since a connection was lost here that nobody has missed yet."""
+        for channel_id, position in positions.items():
+            own = self.positions.setdefault(channel_id, position)
+            if own.epoch == position.epoch and own.id < position.id:
+                self.positions[channel_id] = position
+
     @property
     def author(self) -> str:
         """Who published, as messages say it: JSON."""
@@ -68,11 +76,13 @@ class Sessions:
         """The session of that token, or a new one when there is none that this owner could go on with."""
         session = None
         if isinstance(token, str) and _TOKEN.fullmatch(token):
-            session = self._live.get(token) or await in_thread(_load, token)
+            session = await in_thread(_load, token)
         if session is None or session.owner != owner:
             session = Session.new(owner)
         self._keep()
-        return self._live.setdefault(session.token, session)
+        known = self._live.setdefault(session.token, session)
+        known.catch_up(session.positions)
+        return known
 
     def touch(self, session: Session) -> None:
         """It has changed, and will be written soon."""

@@ -6,17 +6,19 @@ What the real SDK makes of it is in tests/e2e/test_twilio_sync.py.
 import asyncio
 import json
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
+from django.db import DatabaseError
 
 from channels_app.core import delivery, hub, tenancy
 from channels_app.core.delivery import Delivery
 from channels_app.dialects.twilio import sids
-from channels_app.dialects.twilio.realtime import consumer
+from channels_app.dialects.twilio.realtime import consumer, sessions
 from channels_app.models import TwilioService
 
 from .conftest import Farm
@@ -81,6 +83,19 @@ async def test_the_streams_of_another_service_are_none(farm: Farm, ciri: Twilsoc
         assert (await ciri.request(method, f"/v3/Streams/{path}", {"data": {}}))[0] == 404
     await ciri.subscriptions("establish", sid)
     assert (await ciri.event("subscription_failed"))["error"]["status"] == 404
+
+
+@pytest.mark.parametrize(("module", "reader"), [(consumer, "admit"), (sessions, "_load")])
+async def test_while_the_database_is_away_clients_are_to_try_again(
+    farm: Farm, monkeypatch: pytest.MonkeyPatch, module: ModuleType, reader: str
+) -> None:
+    def away(*_: object) -> None:
+        raise DatabaseError("away")
+
+    monkeypatch.setattr(module, reader, away)
+    socket = await Twilsock.open()
+    assert (await socket.init(farm.token(), "twilsock" + "0" * 32))["status"]["code"] == 503
+    await socket.leave()
 
 
 async def test_nobody_asks_before_saying_who_it_is() -> None:

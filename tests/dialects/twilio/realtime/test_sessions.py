@@ -54,6 +54,14 @@ async def test_another_process_knows_them_once_they_are_saved(here: Sessions, el
     assert (again.token, again.endpoint, again.positions) == (session.token, session.endpoint, POSITIONS)
 
 
+async def test_who_comes_back_from_another_process_has_what_it_acknowledged_there(here: Sessions, elsewhere: Sessions) -> None:
+    lost = await saved(here)  # its connection is gone, and nobody has missed it yet
+    there = await elsewhere.resume(lost.token, CIRI)
+    there.positions[1] = Position(50, "epoch-1")
+    await elsewhere.save(there)
+    assert (await here.resume(lost.token, CIRI)).positions == {**POSITIONS, 1: Position(50, "epoch-1")}
+
+
 @pytest.mark.parametrize("owner", [(7, "emhyr"), (8, "ciri")])
 async def test_nobody_else_goes_on_with_them(here: Sessions, elsewhere: Sessions, owner: tuple[int, str]) -> None:
     session = await saved(here)
