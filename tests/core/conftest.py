@@ -1,14 +1,16 @@
 """What the core's tests are about: an instance, its channels, and messages published into them."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 
 import pytest
+import pytest_asyncio
+from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
 
-from channels_app.core import directory, publishing, tenancy
+from channels_app.core import directory, hub, log, notifier, publishing, tenancy
 from channels_app.core.directory import ChannelInfo
 from channels_app.core.principals import FULL, Principal
-from channels_app.core.types import Draft, Receipt
+from channels_app.core.types import Draft, Message, Receipt, StreamAdvanced
 from channels_app.models import Channel, Instance
 
 MANAGER = Principal(administrator_id=1, role=FULL)
@@ -49,3 +51,25 @@ def publish(channel: ChannelInfo, payload: str = "{}", room: str = "", **fields:
 
 def publish_many(channel: ChannelInfo, count: int, room: str = "") -> list[int]:
     return [publish(channel, f'{{"n":{n}}}', room).message.id for n in range(count)]
+
+
+apublish = sync_to_async(publish, thread_sensitive=False)
+apublish_many = sync_to_async(publish_many, thread_sensitive=False)
+
+
+@pytest_asyncio.fixture
+async def ending_hub() -> AsyncIterator[None]:
+    """The event loop's hub ends with the test."""
+    yield
+    await hub.current().close()
+
+
+@pytest.fixture
+def silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No hint arrives by itself."""
+    monkeypatch.setattr(notifier, "announce", lambda hints: None)
+
+
+def hint_of(channel: ChannelInfo, *messages: Message, last_id: int | None = None) -> StreamAdvanced:
+    head = log.head(channel.id, "")
+    return StreamAdvanced(channel.id, head.epoch, {"": last_id or messages[-1].id}, tuple(messages))

@@ -1,10 +1,8 @@
 """What the core counts of itself: each number moves when, and only when, what it stands for has happened."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 from asgiref.sync import sync_to_async
 from django.test import override_settings
 from prometheus_client import REGISTRY, generate_latest
@@ -16,19 +14,12 @@ from channels_app.core.principals import ANONYMOUS
 from channels_app.core.subscriber import Access, Subscriber, SubscriberClosed
 from channels_app.core.types import REVOKED, Draft, Front, Gap, Message, Position, StreamAdvanced
 
-from .conftest import MANAGER, publish, publish_many
+from .conftest import MANAGER, apublish, apublish_many, publish, publish_many
 
 FRONT = Front("tests", "front")
 KEY = "0123456789abcdef0123456789abcdef01234567"
 
-apublish = sync_to_async(publish, thread_sensitive=False)
-apublish_many = sync_to_async(publish_many, thread_sensitive=False)
-
-
-@pytest_asyncio.fixture(autouse=True)
-async def _hub_that_ends_with_the_test() -> AsyncIterator[None]:
-    yield
-    await hub.current().close()
+pytestmark = pytest.mark.usefixtures("ending_hub")
 
 
 class Growth:
