@@ -12,6 +12,8 @@ import pytest
 from twilio.jwt.access_token import AccessToken
 from twilio.jwt.access_token.grants import SyncGrant
 
+from tests.backends import Backend
+
 from .deployment import Deployment, Server, Template, channel_path
 from .sync_service import SyncService
 from .twilio_driver import Driver, SdkError
@@ -271,16 +273,31 @@ def test_a_token_of_somebody_else_does_not_renew(sync: Sync) -> None:
 # Coming back
 
 
-def test_nothing_is_lost_or_repeated_when_sockets_drop(sync: Sync, stream: str) -> None:
+def publish_while_sockets_drop(sync: Sync, stream: str) -> None:
+    """Nothing is lost or repeated by a client whose connection breaks again and again, beside one that stays."""
     client, steady = sync.connect(), sync.connect()
     for each in (client, steady):
         sync.listen(each, stream)
-    for number in range(20):
+    for number in range(24):
         sync.publish(stream, number)
         if number % 5 == 2:
             sync.numbers(client, stream, number - 1)
             sync.driver.call("drop", client=client)
-    assert sync.numbers(client, stream, 20) == sync.numbers(steady, stream, 20) == list(range(20))
+    assert sync.numbers(client, stream, 24) == sync.numbers(steady, stream, 24) == list(range(24))
+
+
+def test_nothing_is_lost_or_repeated_when_sockets_drop(sync: Sync, stream: str) -> None:
+    publish_while_sockets_drop(sync, stream)
+
+
+def test_nor_when_the_client_comes_back_to_another_process(
+    backend: Backend, deployment: Deployment, driver: Driver, credentials: dict[str, Any], stream: str
+) -> None:
+    if not backend.several_processes:
+        pytest.skip("one process is all there is on SQLite")
+    sync = Sync(deployment.start("uvicorn", "--workers", "2"), driver, credentials)
+    publish_while_sockets_drop(sync, stream)
+    sync.end()
 
 
 @pytest.fixture
