@@ -13,7 +13,7 @@ from channels_app.core.credentials import Credentials
 from channels_app.core.errors import NotFound
 from channels_app.core.recovery import Event
 from channels_app.core.subscriber import Access, Subscriber, SubscriberClosed
-from channels_app.core.types import CHANNEL_DELETED, CloseReason, Front, Message, Position
+from channels_app.core.types import CHANNEL_DELETED, RESTARTING, CloseReason, Front, Message, Position
 from channels_app.dialects.live import FrameSink, Scope
 
 from . import events, sessions
@@ -156,6 +156,9 @@ class Listener:
             await self._closed(CHANNEL_DELETED)
         except DatabaseError as error:
             logger.warning("A client's subscription waits for the log: %s", error)  # not confirmed: it asks again
+        except Exception:
+            logger.exception("A live connection is given up")
+            await self._connection.end(RESTARTING)  # the client comes back, and goes on
         finally:
             self._forget(self)
 

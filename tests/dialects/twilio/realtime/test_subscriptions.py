@@ -9,7 +9,7 @@ from asgiref.sync import sync_to_async
 from django.utils import timezone
 
 from channels_app.core import hub, log, retention, tenancy
-from channels_app.dialects.twilio.realtime import consumer, sessions, subscriptions
+from channels_app.dialects.twilio.realtime import consumer, events, sessions, subscriptions
 from channels_app.models import Channel
 
 from .conftest import Farm
@@ -165,6 +165,20 @@ async def test_an_expired_stream_says_so(farm: Farm, ciri: Twilsock) -> None:
     await Channel.objects.filter(name="heatmap").aupdate(expires_at=timezone.now())
     await sync_to_async(retention.sweep)()
     assert (await ciri.event("stream_removed"))["stream_sid"] == sid
+
+
+async def test_a_failure_of_ours_has_the_client_come_back(
+    farm: Farm, ciri: Twilsock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await ciri.subscribe((await ciri.open_stream())["sid"])
+
+    def fail(*_: object) -> bytes:
+        raise ArithmeticError("ours")
+
+    monkeypatch.setattr(events.StreamFrames, "frame", fail)
+    await sync_to_async(farm.publish)("heatmap", 1)
+    assert (await ciri.next("close")).header["status"]["code"] == 308
+    assert "ours" in caplog.text
 
 
 # Coming back
