@@ -3,6 +3,7 @@
 import abc
 import asyncio
 import contextlib
+import functools
 import json
 import struct
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -17,13 +18,15 @@ from channels_app.core.subscriber import Sink
 
 from .base import Headers, Response
 
+JSON_TYPE = "application/json; charset=utf-8"
+
 Scope = dict[str, Any]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 def json_response(status: int, body: Mapping[str, object], headers: Mapping[str, str] | None = None) -> Response:
     content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
-    return Response(status, header_list({"Content-Type": "application/json; charset=utf-8", **(headers or {})}), content)
+    return Response(status, header_list({"Content-Type": JSON_TYPE, **(headers or {})}), content)
 
 
 def header_list(headers: Mapping[str, str]) -> Headers:
@@ -44,6 +47,12 @@ def cors_headers(headers: Mapping[str, str]) -> dict[str, str]:
         return {"Vary": "origin"}
     exposed = ", ".join(settings.CORS_EXPOSE_HEADERS)
     return {"Vary": "origin", "Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": exposed}
+
+
+@functools.cache
+def json_headers(has_origin: bool) -> Headers:
+    """Of an answer in JSON to a request that names its origin, or that does not."""
+    return header_list({"Content-Type": JSON_TYPE, **cors_headers({"origin": ""} if has_origin else {})})
 
 
 def query_of(scope: Scope) -> dict[str, str]:

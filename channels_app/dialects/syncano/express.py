@@ -14,8 +14,8 @@ from channels_app.core.database import in_thread
 from channels_app.core.errors import PubSubError, StoreUnavailable
 from channels_app.core.permissions import authorize_publish
 from channels_app.core.types import Draft, Front
-from channels_app.dialects.base import Claim, Headers, Response
-from channels_app.dialects.live import Scope, cors_headers, header_list, headers_of, json_response, query_of
+from channels_app.dialects.base import Claim, Response
+from channels_app.dialects.live import Scope, cors_headers, headers_of, json_headers, json_response, query_of
 
 from .auth import credentials, header_credentials
 from .encoding import receipt_json
@@ -27,7 +27,6 @@ LONGEST_PATH = 200  # none longer is a publish's, or remembered
 JSON_TYPES = frozenset(
     f"{kind}{charset}" for kind in ("application/json", "text/plain") for charset in ("", ";charset=utf-8", "; charset=utf-8")
 )
-JSON_HEADERS = {"Content-Type": "application/json; charset=utf-8"}
 
 FRONT = Front("syncano", "express")
 
@@ -81,12 +80,7 @@ async def _publish(headers: dict[str, str], asked: Credentials, place: Place, bo
     except PubSubError as error:
         return _refusal(error, headers)
     status = 200 if receipt.duplicate else 201
-    return Response(status, _answer_headers("origin" in headers), receipt_json(receipt, channel, place.version))
-
-
-@functools.cache
-def _answer_headers(has_origin: bool) -> Headers:
-    return header_list(JSON_HEADERS | cors_headers({"origin": ""} if has_origin else {}))
+    return Response(status, json_headers("origin" in headers), receipt_json(receipt, channel, place.version))
 
 
 def _refusal(error: PubSubError, headers: dict[str, str]) -> Response:

@@ -12,14 +12,13 @@ from channels_app.core.database import in_thread
 from channels_app.core.errors import PubSubError, StoreUnavailable
 from channels_app.core.types import Draft, Front
 from channels_app.dialects.base import Claim, Response
-from channels_app.dialects.live import Scope, cors_headers, header_list, headers_of, json_response
+from channels_app.dialects.live import Scope, cors_headers, headers_of, json_headers, json_response
 
 from . import messages, sids
 from .errors import render
 from .parsing import parse_publish
 
 PUBLISH = re.compile(r"/v1/Services/([^/]+)/Streams/([^/]+)/Messages")
-JSON_HEADERS = {"Content-Type": "application/json; charset=utf-8"}
 
 FRONT = Front("twilio", "express")
 
@@ -37,14 +36,13 @@ class PublishRoute:
 
 
 async def _publish(path: str, headers: dict[str, str], service_ref: str, stream_ref: str, body: bytes) -> Response | None:
-    extra = {"Twilio-Request-Id": sids.request_sid(), **cors_headers(headers)}
     try:
         authorization = headers.get("authorization", "")
         admit = functools.partial(messages.admit, authorization, service_ref, stream_ref)
         service, principal, channel = await directory.asked(admit)
         payload = parse_publish(body, headers.get("content-type", ""))
     except StoreUnavailable as error:
-        return _refusal(error, path, extra)  # Django would only wait for the database as long again
+        return _refusal(error, path, headers)  # Django would only wait for the database as long again
     except Exception:  # noqa: BLE001  (Django meets it again, and answers it)
         return None
     try:
@@ -53,13 +51,14 @@ async def _publish(path: str, headers: dict[str, str], service_ref: str, stream_
         draft = Draft(payload=payload, author=principal.author_json, front=FRONT)
         message = await messages.apublish(principal, channel, stream_ref, draft)
     except PubSubError as error:
-        return _refusal(error, path, extra)
-    return Response(201, header_list({**JSON_HEADERS, **extra}), messages.message_json(channel, message))
+        return _refusal(error, path, headers)
+    sent = [*json_headers("origin" in headers), (b"twilio-request-id", sids.request_sid().encode())]
+    return Response(201, sent, messages.message_json(channel, message))
 
 
-def _refusal(error: PubSubError, path: str, extra: dict[str, str]) -> Response:
-    status, content, headers = render(error, path)
-    return json_response(status, content, {**extra, **headers})
+def _refusal(error: PubSubError, path: str, headers: dict[str, str]) -> Response:
+    status, content, extra = render(error, path)
+    return json_response(status, content, {"Twilio-Request-Id": sids.request_sid(), **cors_headers(headers), **extra})
 
 
 PUBLISH_ROUTE = PublishRoute()
