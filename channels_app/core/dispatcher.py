@@ -34,10 +34,10 @@ class Dispatcher:
         self._flows: dict[metrics.Readers, dict[Sink, Subscriber]] = {}  # those that are written to, by their front
         self._apart: set[Subscriber] = set()  # the others
         self.idle_since = loop.time()
+        self.epoch = ""  # of the ids here: hints have told of it, and may be behind
         self.begun_at = 0  # what came after this id was offered to all that were attached by then
         self.offered = 0  # the newest id that was
         self._loop = loop
-        self._epoch = ""
         self._position: int | None = None  # None: nobody has told where the log stands
         self._target = 0  # the newest id anybody has told of
         self._filling: asyncio.Task[None] | None = None
@@ -73,7 +73,7 @@ class Dispatcher:
     def start(self, head: Head) -> None:
         """Tell where the log stands; ignored when that is known already."""
         if self._position is None:
-            self._epoch = head.epoch
+            self.epoch = head.epoch
             # Whatever the room has up to there, its subscribers read from the log.
             self._position = self.begun_at = self.offered = head.top_id
             self._fill_if_behind()
@@ -86,7 +86,7 @@ class Dispatcher:
         if self._position is None:
             self._target = max(self._target, last_id)
             return False
-        if epoch != self._epoch:
+        if epoch != self.epoch:
             self._restart(epoch, last_id)
             return True
         known = max(self._target, self._position)
@@ -152,7 +152,7 @@ class Dispatcher:
 
     def _restart(self, epoch: str, last_id: int) -> None:
         """The log was replaced under us (a backup was restored): go on from its end. Subscribers see it for themselves."""
-        self._epoch, self._position, self._target = epoch, last_id, last_id
+        self.epoch, self._position, self._target = epoch, last_id, last_id
         self._outbox.clear()
         for subscriber in self._subscribers():
             subscriber.read_on(subscriber.position)
@@ -178,8 +178,8 @@ class Dispatcher:
     async def _fill_page(self, position: int) -> None:
         self._told = False
         head, messages = await in_thread(read_page, self.channel_id, self.room, position, FILL_PAGE)
-        if self._position != position or head.epoch != self._epoch:
-            if self._position is not None and head.epoch != self._epoch:
+        if self._position != position or head.epoch != self.epoch:
+            if self._position is not None and head.epoch != self.epoch:
                 self._restart(head.epoch, head.last_id)
             return
         events: list[Event] = list(messages)

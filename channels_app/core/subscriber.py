@@ -61,6 +61,7 @@ class Sink(Protocol):
 class Feed(Protocol):
     """What a subscriber needs to know of its dispatcher."""
 
+    epoch: str
     begun_at: int
     offered: int
 
@@ -150,6 +151,8 @@ class Subscriber:
         if not (self._live or self._buffering):
             return  # it will find them in the log
         if self._live:
+            if not self._in_step:
+                return
             if recovery.first_id(events[0]) <= self._reached:
                 # The dispatcher may lag behind what was read from the log.
                 events = recovery.newer(self._reached, events)
@@ -231,10 +234,15 @@ class Subscriber:
         if self._closed or self._buffer or not self._live:
             return False
         self._wake = wake
-        if self.sink and self._feed and not self.flows and self._reached <= self._feed.offered:
+        if self.sink and self._feed and not self.flows and self._in_step and self._reached <= self._feed.offered:
             self.flows = True
             self._feed.start_flow(self, self.sink)
         return True
+
+    @property
+    def _in_step(self) -> bool:
+        """Whether the dispatcher's ids mean what ours do. When it comes to our epoch, from an earlier one, it has us read on."""
+        return self._feed is not None and self._feed.epoch == self.epoch
 
     def stop_resting(self) -> None:
         self._stop_flow()
@@ -305,7 +313,7 @@ class Subscriber:
         """Let the events read from the log be taken next, and go live when what was buffered meanwhile continues them."""
         metrics.count_gap(events)
         reached = recovery.last_id(events[-1]) if events else self._position
-        offered = recovery.newer(reached, self._buffer)
+        offered = recovery.newer(reached, self._buffer) if self._in_step else []
         self._live = self._buffering and is_last_page and recovery.continues(reached, offered, self.room)
         self._buffering = False
         self._buffer = events + offered if self._live else events

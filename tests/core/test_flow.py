@@ -1,6 +1,7 @@
 """Subscribers that flow: the dispatcher writes to their connections, and wakes a reader only for what those do not take."""
 
 import asyncio
+import dataclasses
 from contextlib import asynccontextmanager
 from unittest import mock
 
@@ -8,7 +9,7 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from channels_app.core import hub
-from channels_app.core.types import RESTARTING, Position
+from channels_app.core.types import RESTARTING, Position, StreamAdvanced
 
 from .conftest import apublish, apublish_many, hint_of
 
@@ -126,3 +127,17 @@ async def test_a_closed_connection_is_not_written_to(channel):
         await until(lambda: other.ids == [1])
         assert ended.ids == []
         assert subscriber.position == 0
+
+
+async def test_late_hints_of_an_earlier_epoch_cost_a_connection_nothing(channel, silent, settings):
+    """Whoever believed their ids would take those that the log gives now for repeats."""
+    settings.PUBSUB = {"SAFETY_POLL": 3600}
+    async with written_to(channel) as (connection, subscriber):
+        await until(lambda: subscriber.flows)
+        first = (await apublish(channel)).message
+        for late in (dataclasses.replace(first, id=id_, previous_id=id_ - 1) for id_ in (1000, 1001)):
+            hub.current().advanced(StreamAdvanced(channel.id, "earlier", {"": late.id}, (late,)))
+            await until(lambda: connection.ids == [1] and not subscriber.has_events)
+        second = (await apublish(channel)).message
+        hub.current().advanced(await sync_to_async(hint_of)(channel, second))
+        await until(lambda: connection.ids == [1, 2] and subscriber.flows)
