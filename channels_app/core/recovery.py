@@ -37,7 +37,7 @@ def newer(position: int, events: Sequence[Event]) -> list[Event]:
     """
     kept: list[Event] = []
     for event in events:
-        if _is_epoch(event):
+        if is_epoch(event):
             kept.append(event)
         elif last_id(event) > position:
             kept.append(_after(position, event))
@@ -62,7 +62,8 @@ def _after(position: int, event: Event) -> Event:
     return event
 
 
-def _is_epoch(event: Event) -> bool:
+def is_epoch(event: Event) -> bool:
+    """Whether it is the notice of another epoch."""
     return isinstance(event, Gap) and event.reason is GapReason.EPOCH
 
 

@@ -172,11 +172,11 @@ class Subscriber:
         self.read_on(position)
 
     def read_on(self, position: int) -> None:
-        """Forget what waits: it is to be read from the log, after that position."""
+        """Forget what waits, which is to be read from the log, after that position; but for the notice of another epoch."""
         self._stop_flow()
         self._live = self._buffering = False
         self._position = position
-        self._buffer, self._bytes = [], 0
+        self._buffer, self._bytes = [event for event in self._buffer if recovery.is_epoch(event)], 0
         self._wake_up()
 
     def close(self, reason: CloseReason) -> None:
@@ -241,7 +241,7 @@ class Subscriber:
 
     @property
     def _in_step(self) -> bool:
-        """Whether the dispatcher's ids mean what ours do. When it comes to our epoch, from an earlier one, it has us read on."""
+        """Whether the dispatcher's ids mean what ours do. Once it comes to our epoch from another, it has us read on."""
         return self._feed is not None and self._feed.epoch == self.epoch
 
     def stop_resting(self) -> None:

@@ -263,6 +263,17 @@ async def test_a_resume_from_another_epoch_is_told_and_gets_all_there_is(channel
         assert [message.id for message in messages] == [1, 2]
 
 
+async def test_the_notice_of_another_epoch_survives_a_fall_back_to_the_log(channel, settings):
+    settings.PUBSUB = {"SUBSCRIBER_BYTES": 1000}
+    await apublish_many(channel, 2)
+    async with hub.subscribe(channel.id, "", after=Position(50, "another")) as slow, hub.subscribe(channel.id, "") as fast:
+        ids = await apublish_many(channel, 10)
+        assert await take_ids(fast, 10) == ids
+        gap, *messages = await take(slow, 13)
+        assert gap.reason is GapReason.EPOCH
+        assert [message.id for message in messages] == [1, 2, *ids]
+
+
 async def test_a_position_above_the_newest_id_waits_for_what_comes(channel):
     await apublish_many(channel, 2)
     async with hub.subscribe(channel.id, "", after=Position(10**9)) as subscriber:
