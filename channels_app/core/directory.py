@@ -83,36 +83,36 @@ class SigningKey:
 
 
 class _Memory:
-    """A bounded dictionary whose entries expire. `generation` tells a slow loader that its answer is out of date."""
+    """A bounded dictionary whose entries expire.
+
+    To forget is to begin another dictionary: an answer that another thread has been looking for since before goes into the
+    old one, which nobody reads any more.
+    """
 
     def __init__(self) -> None:
-        self._entries: dict[Hashable, tuple[float, Any]] = {}
-        self.generation = 0
+        self.entries: dict[Hashable, tuple[float, Any]] = {}
         self.as_of: int | None = None
 
     def get(self, key: Hashable) -> tuple[float, Any] | None:
-        entry = self._entries.get(key)
+        entry = self.entries.get(key)
         return entry if entry is not None and entry[0] > time.monotonic() else None
 
-    def put(self, key: Hashable, value: Any, generation: int) -> None:
-        if generation != self.generation:
-            return
-        if len(self._entries) >= MAX_ENTRIES:
-            self._entries.clear()
-        self._entries[key] = (time.monotonic() + conf.DIRECTORY_TTL, value)
+    def put(self, key: Hashable, value: Any, entries: dict[Hashable, tuple[float, Any]]) -> None:
+        """`entries`: as they were before the value was looked for."""
+        if len(entries) >= MAX_ENTRIES:
+            entries.clear()
+        entries[key] = (time.monotonic() + conf.DIRECTORY_TTL, value)
 
     def join(self, key: Hashable, parts: Mapping[Hashable, Any]) -> None:
         """Remember the parts, in their order, under one key as well: until the first of them is forgotten."""
-        entries = [self._entries.get(part, (0.0, None)) for part in parts]
-        if len(self._entries) < MAX_ENTRIES and all(
-            value is part for (_, value), part in zip(entries, parts.values(), strict=True)
-        ):
-            self._entries[key] = min(until for until, _ in entries), tuple(parts.values())
+        entries = self.entries
+        found = [entries.get(part, (0.0, None)) for part in parts]
+        if len(entries) < MAX_ENTRIES and all(value is part for (_, value), part in zip(found, parts.values(), strict=True)):
+            entries[key] = min(until for until, _ in found), tuple(parts.values())
 
     def clear(self) -> None:
-        self.generation += 1
-        self.as_of = None
-        self._entries.clear()
+        self.entries = {}
+        self.as_of = None  # last: an older version may be told of newer entries, but not a newer one of older
 
 
 _memory = _Memory()
@@ -138,11 +138,11 @@ def remember(key: Hashable, load: Callable[[], T]) -> T:
         return value
     if _from_memory_only.get():
         raise _NotRememberedError
-    generation = _memory.generation
+    entries = _memory.entries
     metrics.DIRECTORY_LOADS.inc()
     value = load()
     if value is not None:
-        _memory.put(key, value, generation)
+        _memory.put(key, value, entries)
     return value
 
 
@@ -397,9 +397,9 @@ def as_of() -> int:
     """A version that every answer given from now on takes into account. Ask before you ask for the answers."""
     known = _memory.as_of
     if known is None:
-        generation = _memory.generation
+        entries = _memory.entries
         known = version()
-        if generation == _memory.generation:
+        if entries is _memory.entries:
             _memory.as_of = known
     return known
 

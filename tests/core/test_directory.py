@@ -74,6 +74,20 @@ def test_an_answer_that_was_loaded_before_a_change_is_not_remembered_after_it(in
     assert len(queries) == 1
 
 
+def test_a_change_while_an_answer_is_being_remembered_is_not_missed():
+    class Change:
+        def __hash__(self):
+            memory.clear()  # another thread, which runs at the worst moment
+            return 0
+
+    memory = directory._Memory()
+    memory.put(Change(), "an answer", memory.entries)
+    assert not memory.entries
+    memory.put("part", part := object(), memory.entries)
+    memory.join(Change(), {"part": part})
+    assert not memory.entries
+
+
 def test_nobody_is_anonymous(info):
     assert who(None, info) is ANONYMOUS
     assert who("", info) == ANONYMOUS
