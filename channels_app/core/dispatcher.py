@@ -177,7 +177,7 @@ class Dispatcher:
 
     async def _fill_page(self, position: int) -> None:
         self._told = False
-        head, messages = await in_thread(read_page, self.channel_id, self.room, position, FILL_PAGE)
+        head, messages, _ = await in_thread(read_page, self.channel_id, self.room, position, FILL_PAGE)
         if self._position != position or head.epoch != self.epoch:
             if self._position is not None and head.epoch != self.epoch:
                 self._restart(head.epoch, head.last_id)

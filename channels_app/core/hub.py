@@ -25,7 +25,7 @@ from .database import in_thread
 from .dispatcher import Dispatcher
 from .errors import PubSubError
 from .permissions import Action, authorize
-from .subscriber import PAGE, Access, Sink, Subscriber
+from .subscriber import PAGE, Access, Page, Sink, Subscriber, read_rest
 from .types import (
     ALL_ROOMS,
     CHANNEL_DELETED,
@@ -34,8 +34,6 @@ from .types import (
     REVOKED,
     CloseReason,
     Front,
-    Head,
-    Message,
     Position,
     StreamAdvanced,
 )
@@ -137,9 +135,9 @@ class Hub:
         self._keep_ticking()
         try:
             await self._inbox.watch(subscriber.channel_id)
-            head, messages = await in_thread(_read_start, subscriber.channel_id, subscriber.room, after)
-            dispatcher.start(head)
-            subscriber.join(after, head, messages)
+            page = await in_thread(_read_start, subscriber.channel_id, subscriber.room, after)
+            dispatcher.start(page.head)
+            subscriber.join(after, page)
             if self.draining:
                 subscriber.close(RESTARTING)
         except BaseException:
@@ -276,11 +274,11 @@ class Hub:
         await self._inbox.close()
 
 
-def _read_start(channel_id: int, room: str | None, after: Position | None) -> tuple[Head, list[Message]]:
+def _read_start(channel_id: int, room: str | None, after: Position | None) -> Page:
     head = log.head(channel_id, room)
     if after is None:
-        return head, []
-    return head, log.read_after(channel_id, room, recovery.start(after, head), PAGE)
+        return Page(head, [], is_last=True)
+    return read_rest(head, channel_id, room, recovery.start(after, head), PAGE)
 
 
 def _tell_close(subscriber: Subscriber, reason: CloseReason) -> None:

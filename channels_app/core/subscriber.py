@@ -10,11 +10,13 @@ its frames to the connection, and nobody is woken. When the connection does not 
 """
 
 import asyncio
+import bisect
 import functools
+import itertools
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from django.db import DatabaseError
 
@@ -30,7 +32,7 @@ from .types import CHANNEL_DELETED, NO_FRONT, CloseReason, Front, Gap, GapReason
 
 logger = logging.getLogger(__name__)
 
-PAGE = 200  # messages of the first page; later ones are as long as SUBSCRIBER_BYTES allows
+PAGE = 200  # messages of the first page at most; later ones are about as long as SUBSCRIBER_BYTES allows
 MAX_PAGE = 5_000
 RETRY_SECONDS = 0.5
 
@@ -67,6 +69,14 @@ class Feed(Protocol):
 
     def start_flow(self, subscriber: "Subscriber", sink: Sink) -> None: ...
     def stop_flow(self, subscriber: "Subscriber", sink: Sink) -> None: ...
+
+
+class Page(NamedTuple):
+    """What the log had after a position, and where the room stood before it was read. `is_last`: there was no more."""
+
+    head: Head
+    messages: list[Message]
+    is_last: bool
 
 
 class SubscriberClosed(Exception):
@@ -192,8 +202,9 @@ class Subscriber:
         self._feed = feed
         self._buffering = True
 
-    def join(self, after: Position | None, head: Head, messages: Sequence[Message]) -> None:
-        """Begin, with `head` read after buffering began, and the first page of `messages` after `after` read after that."""
+    def join(self, after: Position | None, page: Page) -> None:
+        """Begin, with the first page after `after`, read after buffering began."""
+        head, messages, is_last_page = page
         self.epoch = head.epoch
         self._position = self.joined_at = recovery.start(after, head)
         events: list[Event] = list(messages)
@@ -205,7 +216,7 @@ class Subscriber:
             events.insert(0, gap)
         # The dispatcher may have begun behind what was read here: what is between was offered to nobody.
         has_all = self._feed is not None and self._feed.begun_at <= head.top_id
-        self._merge(events, is_last_page=has_all and len(messages) < PAGE)
+        self._merge(events, is_last_page=has_all and is_last_page)
 
     @property
     def position(self) -> int:
@@ -289,7 +300,7 @@ class Subscriber:
         """Put the next page of the log into the buffer; after the last page, go live."""
         self._buffer, self._bytes, self._buffering = [], 0, True
         try:
-            head, messages = await in_thread(read_page, self.channel_id, self.room, self._position, self._page)
+            head, messages, is_last_page = await in_thread(read_page, self.channel_id, self.room, self._position, self._page)
         except NotFound:
             self.close(CHANNEL_DELETED)
             return
@@ -306,7 +317,7 @@ class Subscriber:
         events: list[Event] = list(messages)
         if gap := recovery.missing(self._position, messages, head, self.room):
             events.insert(0, gap)
-        self._merge(events, is_last_page=len(messages) < self._page)
+        self._merge(events, is_last_page=is_last_page)
         self._fit_page(messages)
 
     def _merge(self, events: list[Event], *, is_last_page: bool) -> None:
@@ -331,7 +342,14 @@ def _resolve(future: "asyncio.Future[None]") -> None:
         future.set_result(None)
 
 
-def read_page(channel_id: int, room: str | None, after: int, limit: int) -> tuple[Head, list[Message]]:
+def read_page(channel_id: int, room: str | None, after: int, limit: int) -> Page:
     """The head first: a message that is missing from a later read, though the head counted it, is gone."""
-    head = log.head(channel_id, room)
-    return head, log.read_after(channel_id, room, after, limit)
+    return read_rest(log.head(channel_id, room), channel_id, room, after, limit)
+
+
+def read_rest(head: Head, channel_id: int, room: str | None, after: int, limit: int) -> Page:
+    """Up to `limit` messages, as many as one subscriber may hold, and at least one that there is."""
+    messages = log.read_after(channel_id, room, after, limit)
+    sizes = list(itertools.accumulate(message.size for message in messages))
+    fitting = messages[: max(1, bisect.bisect_right(sizes, conf.SUBSCRIBER_BYTES))]
+    return Page(head, fitting, is_last=len(fitting) == len(messages) < limit)

@@ -194,6 +194,21 @@ async def test_a_slow_reader_falls_back_to_the_log_and_misses_nothing(channel, s
         assert await nothing_waits(slow)
 
 
+async def test_a_reader_is_given_no_more_of_the_log_at_once_than_it_may_hold(channel, settings):
+    settings.PUBSUB = {"SUBSCRIBER_BYTES": 2_000}
+    small, large = '"s"', f'"{"l" * 800}"'
+    for payload in [small] * 10 + [large] * 10:
+        await apublish(channel, payload)
+    async with hub.subscribe(channel.id, "", after=Position(0)) as subscriber:
+        ids = []
+        while len(ids) < 20:
+            events = await subscriber.next()
+            assert sum(event.size for event in events) <= 2_000
+            ids += [event.id for event in events]
+        assert ids == list(range(1, 21))
+        assert await nothing_waits(subscriber)
+
+
 async def test_a_slow_reader_waits_for_a_log_that_is_away_and_misses_nothing(channel, settings, monkeypatch):
     settings.PUBSUB = {"SUBSCRIBER_BYTES": 500}
     read, failures = subscriber_module.read_page, iter([OperationalError("the database restarts")] * 2)
