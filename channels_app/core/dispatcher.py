@@ -144,7 +144,10 @@ class Dispatcher:
                     frames, fits = frames_of(encode, conf.SUBSCRIBER_BYTES - sink.backlog)
                 connection = sink.connection
                 if fits and connection.takes_frames:
-                    connection.transport.write(frames)
+                    try:
+                        connection.transport.write(frames)
+                    except Exception:  # noqa: BLE001  (for its reader to meet again: the others must not miss anything)
+                        late.append(flow[sink])
                 else:
                     late.append(flow[sink])
             readers.delivered += len(events) * (len(flow) - len(late) + behind)

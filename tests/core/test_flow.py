@@ -119,6 +119,17 @@ async def test_an_encoding_that_fails_is_its_own_readers_trouble(channel):
         await until(lambda: sound.ids == broken.ids == [1, 2])  # its reader can read them
 
 
+async def test_a_connection_that_breaks_when_it_is_written_to_costs_the_others_nothing(channel):
+    class Broken(Connection):
+        def write(self, frames):
+            raise RuntimeError("the handler is closed")
+
+    async with written_to(channel, Broken()) as (broken, unlucky), written_to(channel) as (sound, lucky):
+        await until(lambda: unlucky.flows and lucky.flows)
+        await apublish_many(channel, 2)
+        await until(lambda: sound.ids == broken.ids == [1, 2])
+
+
 async def test_a_closed_connection_is_not_written_to(channel):
     async with written_to(channel) as (ended, subscriber), written_to(channel) as (other, still_open):
         await until(lambda: subscriber.flows and still_open.flows)
