@@ -148,6 +148,8 @@ class Outbox:
 
 
 def _merge(first: StreamAdvanced, second: StreamAdvanced) -> StreamAdvanced:
+    if first.epoch != second.epoch:
+        return second
     messages = first.messages + second.messages if first.messages and second.messages else ()
     return StreamAdvanced(first.channel_id, second.epoch, {**first.heads, **second.heads}, messages)
 

@@ -1,6 +1,7 @@
 """What is told to other processes: everything that grew, in few commands, with messages only where somebody listens."""
 
 import asyncio
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -83,6 +84,15 @@ async def test_what_is_announced_while_hints_are_on_their_way_goes_out_together(
     assert (together["pubsub.1"]["heads"], ids(together["pubsub.1"])) == ({"a": 3, "b": 4}, [3, 4])
     assert together["pubsub.2"]["heads"] == {"": 9}
     assert len(layer.sent) == 3
+
+
+async def test_messages_of_an_earlier_epoch_do_not_pass_for_ones_of_the_next():
+    layer, outbox = Layer("pubsub.1"), Outbox()
+    outbox.put(layer, [hint(1)])
+    await layer.next_sent()
+    outbox.put(layer, [hint(2), dataclasses.replace(hint(1), epoch="f")])
+    told = (await layer.next_sent())["pubsub.1"]
+    assert (told["epoch"], told["heads"], ids(told)) == ("f", {"": 1}, [1])
 
 
 async def test_messages_past_the_limit_are_left_to_the_log(monkeypatch):
