@@ -116,6 +116,8 @@ class PubSubWebSocketProtocol(WebSocketsSansIOProtocol):
     def close_sent(self, sent: bool) -> None:
         self._close_sent = sent
         self.takes_frames = False  # nothing may follow a close frame
+        if sent:  # a refusal ends the handshake too: uvicorn would log the application that refused as broken
+            self.handshake_complete = True
 
     @property
     def has_ended(self) -> bool:

@@ -118,6 +118,7 @@ def test_a_client_cannot_fill_the_log(target: Target) -> None:
     for _ in range(3):
         closing = target.converse(POLL, b"transport=websocket", upgrade, frame(TEXT, b"\xff"))
         assert closing.endswith(b"\x88\x02\x03\xef"), "a close frame with 1007, as RFC 6455 has it"
+        assert target.converse("/v3/nowhere", b"", upgrade, b"").startswith(b"HTTP/1.1 404 ")
         for request, status in NOISY.items():
             answer = target.exchange(request)
             assert answer is not None
