@@ -1,10 +1,12 @@
-"""The live path against a model: whatever is published, trimmed, hinted (or not), read slowly, cut and resumed, every reader
-gets each message of its room after its position once and in order, or one notice that covers what is gone."""
+"""The live path against a model: whatever is published, trimmed, restored to an earlier state, hinted (or not), read slowly,
+cut and resumed, every reader gets each message of its room after its position once and in order, or one notice that covers
+what is gone."""
 
 import asyncio
 import base64
 import itertools
 import pickle
+from dataclasses import dataclass, field
 from unittest import mock
 
 import pytest
@@ -15,11 +17,24 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 
 from channels_app.core import hub, log, notifier, tenancy
 from channels_app.core.log import Entry
-from channels_app.core.types import ALL_ROOMS, Draft, Gap, Message, Position
-from channels_app.models import Channel, Instance
+from channels_app.core.types import ALL_ROOMS, Draft, Gap, GapReason, Message, Position
+from channels_app.models import Channel, Counter, Instance
+from channels_app.models.log import Message as MessageRow
+from channels_app.models.log import RoomHead
 
 ROOMS = ["a", "b"]
 _names = (f"model{n}" for n in itertools.count())
+
+
+@dataclass
+class Life:
+    """What the channel had in one epoch."""
+
+    rooms: list[str] = field(default_factory=list)  # of message id = index + 1
+    trimmed: int = 0
+
+    def ids_of(self, room):
+        return [id_ for id_, its in enumerate(self.rooms, 1) if room is ALL_ROOMS or its == room]
 
 
 class Reader:
@@ -37,11 +52,11 @@ class Reader:
         self.takes_frames = True
         self.connection = self.transport = self
         self.told: list[Message | Gap] = []
-        self.join(after)
-        self.start = self.subscriber.joined_at
+        self.join(None if after is None else Position(after))
+        self.start, self.epoch = self.subscriber.joined_at, self.subscriber.epoch  # from where on it was `told`
+        self.gone = 0  # up to here a notice of another epoch has told of what is
 
-    def join(self, after):
-        position = None if after is None else Position(after)
+    def join(self, position):
         self.context = hub.subscribe(self.machine.channel_id, self.room, after=position, sink=self if self.wired else None)
         self.subscriber = self.machine.run(self.context.__aenter__())
 
@@ -51,17 +66,26 @@ class Reader:
     def resume(self):
         self.leave()
         last = self.told[-1] if self.told else None
-        self.join(self.start if last is None else last.to_id if isinstance(last, Gap) else last.id)
+        self.join(Position(self.start if last is None else last.to_id if isinstance(last, Gap) else last.id, self.epoch))
 
     async def read(self, *, patience):
         """Take what comes until nothing has come for a moment."""
         try:
             while True:
-                self.told += await asyncio.wait_for(self.subscriber.next(), patience)
+                self.take(await asyncio.wait_for(self.subscriber.next(), patience))
         except TimeoutError:
             pass
         while self.wired and not self.subscriber.rest(lambda: None):
-            self.told += await self.subscriber.next()
+            self.take(await self.subscriber.next())
+
+    def take(self, events):
+        for event in events:
+            if isinstance(event, Gap) and event.reason is GapReason.EPOCH:
+                self.check()
+                self.told, self.start, self.epoch = [], event.to_id, self.subscriber.epoch
+                self.gone = self.machine.lives[self.epoch].trimmed
+            else:
+                self.told.append(event)
 
     @staticmethod
     def encode(event):
@@ -74,16 +98,17 @@ class Reader:
     def check(self):
         """What it was told so far is right as far as it goes; returns the id up to which it knows all."""
         reached = self.start
-        of_its_room = self.machine.ids_of(self.room)
+        life = self.machine.lives[self.epoch]
+        of_its_room = life.ids_of(self.room)
         for event in self.told:
             if isinstance(event, Gap):
                 assert event.from_id > reached, "a gap behind what was told already"
                 skipped = [id_ for id_ in of_its_room if reached < id_ <= event.to_id]
-                assert all(id_ <= self.machine.trimmed for id_ in skipped), "a gap over what was still there"
+                assert all(id_ <= life.trimmed for id_ in skipped), "a gap over what was still there"
                 reached = event.to_id
             else:
                 assert event.id in of_its_room, "a message of another room"
-                skipped = [id_ for id_ in of_its_room if reached < id_ < event.id]
+                skipped = [id_ for id_ in of_its_room if max(reached, self.gone) < id_ < event.id]
                 assert not skipped, f"silently skipped {skipped}"
                 assert event.id > reached, "a repeat"
                 reached = event.id
@@ -97,8 +122,7 @@ class LiveDelivery(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.loop = asyncio.new_event_loop()
-        self.rooms_of: list[str] = []  # the room of message id = index + 1
-        self.trimmed = 0
+        self.lives: dict[str, Life] = {}  # by epoch
         self.all_readers: list[Reader] = []
         self.announced: list = []
         self.announcing = mock.patch.object(notifier, "announce", self.announced.extend)
@@ -107,25 +131,40 @@ class LiveDelivery(RuleBasedStateMachine):
     def run(self, coroutine):
         return self.loop.run_until_complete(coroutine)
 
-    def ids_of(self, room):
-        return [id_ for id_, its in enumerate(self.rooms_of, 1) if room is ALL_ROOMS or its == room]
+    @property
+    def life(self):
+        """The one that lasts."""
+        return list(self.lives.values())[-1]
 
     @initialize()
     def make_channel(self):
         instance = Instance.objects.get(name="rivia")
         row = tenancy.create_channel(instance, name=next(_names), type=Channel.Type.SEPARATE_ROOMS)
         self.channel_id = row.pk
+        self.lives[Counter.objects.get(channel_id=row.pk).epoch] = Life()
 
     @rule(target=hints, rooms=st.lists(st.sampled_from(ROOMS), min_size=1, max_size=8))
     def publish(self, rooms):
         log.append([Entry(self.channel_id, Draft("{}", "{}", room)) for room in rooms])
-        self.rooms_of += rooms
+        self.life.rooms += rooms
         return multiple(self.announced.pop())
 
     @rule(keep=st.integers(0, 5))
     def trim(self, keep):
         log.trim(self.channel_id, older_than=None, keep=keep, limit=1000)
-        self.trimmed = max(self.trimmed, len(self.rooms_of) - keep)
+        self.life.trimmed = max(self.life.trimmed, len(self.life.rooms) - keep)
+
+    @rule(lost=st.integers(0, 5))
+    def restore(self, lost):
+        """To a backup that lacks the newest messages; what hints told of them may still be on its way."""
+        life = Life(self.life.rooms[: max(self.life.trimmed, len(self.life.rooms) - lost)], self.life.trimmed)
+        MessageRow.objects.filter(channel_id=self.channel_id, id__gt=len(life.rooms)).delete()
+        RoomHead.objects.filter(channel_id=self.channel_id).delete()
+        newest = {room: id_ for id_, room in enumerate(life.rooms, 1)}
+        RoomHead.objects.bulk_create(RoomHead(channel_id=self.channel_id, room=room, last_id=newest[room]) for room in newest)
+        epoch = f"restored {len(self.lives)}"
+        Counter.objects.filter(channel_id=self.channel_id).update(last_id=len(life.rooms), epoch=epoch)
+        self.lives[epoch] = life
 
     @rule(hint=hints)
     def hint_arrives(self, hint):
@@ -173,7 +212,8 @@ class LiveDelivery(RuleBasedStateMachine):
         for reader in self.all_readers:
             self.run(reader.read(patience=0.02))
             reached = reader.check()
-            missed = [id_ for id_ in self.ids_of(reader.room) if id_ > reached]
+            assert self.lives[reader.epoch] is self.life, "never told that the log was replaced"
+            missed = [id_ for id_ in self.life.ids_of(reader.room) if id_ > max(reached, reader.gone)]
             assert not missed, f"never told of {missed}"
 
 
