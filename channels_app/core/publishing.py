@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import TimeoutError as FutureTimeoutError
 
-from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError, connection
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
 from channels_app.conf import conf
 
@@ -19,7 +19,7 @@ from . import log, metrics
 from .batcher import Batcher, BatcherClosed, BatcherFull
 from .database import in_thread, with_connection
 from .directory import ChannelInfo
-from .errors import PubSubError, StoreUnavailable
+from .errors import Invalid, PubSubError, StoreUnavailable
 from .log import Entry, Outcome
 from .permissions import authorize_publish
 from .principals import Principal
@@ -79,10 +79,10 @@ def append_each(entries: Sequence[Entry]) -> list[Outcome]:
         if not connection.in_atomic_block:
             connection.close()  # it may be broken; the next batch gets a new one
         return [log.store_error(error)] * len(entries)
-    except (IntegrityError, DatabaseError) as error:
+    except (DatabaseError, UnicodeError) as error:  # UnicodeError: half of a surrogate pair is no text to a database
         if len(entries) == 1:
             logger.exception("The log refused a message of channel %d", entries[0].channel_id)
-            return [log.store_error(error)]
+            return [log.store_error(error) if isinstance(error, DatabaseError) else Invalid({"payload": ["It is no text."]})]
         return [outcome for entry in entries for outcome in append_each([entry])]
 
 

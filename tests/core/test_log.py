@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from channels_app.conf import conf
 from channels_app.core import log, notifier, publishing, tenancy
 from channels_app.core.database import with_connection
-from channels_app.core.errors import Conflict, NotFound, PublishDisabled, StoreFull, StoreUnavailable
+from channels_app.core.errors import Conflict, Invalid, NotFound, PublishDisabled, StoreFull, StoreUnavailable
 from channels_app.core.log import Entry
 from channels_app.core.types import ALL_ROOMS, Draft, Receipt
 from channels_app.models import Channel
@@ -102,6 +102,13 @@ def test_an_entry_the_database_refuses_does_not_fail_its_neighbours(channel):
     outcomes = publishing.append_each([Entry(channel.id, each) for each in (draft(), too_long, draft())])
     assert [isinstance(outcome, Receipt) for outcome in outcomes] == [True, False, True]
     assert ids(channel) == [1, 2], "and it burnt no id"
+
+
+def test_text_that_no_database_can_store_fails_alone(channel):
+    no_text = draft(payload='{"half": "\ud800"}')
+    outcomes = publishing.append_each([Entry(channel.id, each) for each in (draft(), no_text, draft())])
+    assert [type(outcome) for outcome in outcomes] == [Receipt, Invalid, Receipt]
+    assert [outcomes[0].message.id, outcomes[2].message.id] == [1, 2]
 
 
 def test_a_publish_joins_the_callers_transaction(channel, monkeypatch):
