@@ -206,7 +206,7 @@ class Hub:
             elif dispatcher.advance(head.epoch, head.last_id):
                 metrics.HINTS_MISSED.inc()
                 # The hint was lost, perhaps with the group's memory of us: join it again.
-                await self._inbox.watch(channel_id)
+                await self._inbox.watch(channel_id, again=True)
 
     async def _reap_idle(self) -> None:
         now = self.loop.time()

@@ -204,31 +204,43 @@ class Inbox:
     def __init__(self, receiver: Receiver) -> None:
         self._receiver = receiver
         self._tasks: list[asyncio.Task[None]] = []
+        self._joining: dict[int, asyncio.Task[None]] = {}  # by channel; done: it is in the group
 
-    async def watch(self, channel_id: int) -> None:
-        """Hear of that channel. A failure is logged only: the safety poll reads what is not heard."""
+    async def watch(self, channel_id: int, *, again: bool = False) -> None:
+        """Hear of that channel. A failure is logged only: the safety poll reads what is not heard.
+
+        All readers of a channel wait for one joining of its group. `again`: join even so, Redis may have forgotten us.
+        """
         layer = _layer()
         if layer is None:
             return
+        loop = asyncio.get_running_loop()
         if not self._tasks:
-            loop = asyncio.get_running_loop()
             self._tasks = [loop.create_task(self._receive(layer, index)) for index in range(layer.ring_size)]
+        if again or channel_id not in self._joining:
+            self._joining[channel_id] = loop.create_task(self._join(layer, channel_id))
+        await asyncio.shield(self._joining[channel_id])  # who joins first may leave before the others
+
+    async def _join(self, layer: RedisLayer, channel_id: int) -> None:
         try:
             await layer.group_add(_group(channel_id), PROCESS)
         except Exception as error:  # noqa: BLE001  (as in _send)
+            self._joining.pop(channel_id, None)
             _tell("Hints for some channels will not arrive", error)
 
     async def unwatch(self, channel_id: int) -> None:
         layer = _layer()
         if layer is None:
             return
+        self._joining.pop(channel_id, None)
         try:
             await layer.group_discard(_group(channel_id), PROCESS)
         except Exception as error:  # noqa: BLE001  (as in _send; a hint too many is ignored)
             _tell("Still listed for some channels", error)
 
     async def close(self) -> None:
-        tasks, self._tasks = self._tasks, []
+        tasks = [*self._tasks, *self._joining.values()]
+        self._tasks, self._joining = [], {}
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

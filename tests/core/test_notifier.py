@@ -121,3 +121,66 @@ async def test_a_layer_that_fails_costs_hints_and_one_line(caplog, monkeypatch):
     outbox.put(layer, [hint(3)])
     assert (await layer.next_sent())["pubsub.1"]["heads"] == {"": 3}
     assert caplog.text.count("A hint to other processes was lost") == 1
+
+
+class Groups:
+    """A layer whose groups can be joined when the test lets it."""
+
+    ring_size = 1
+
+    def __init__(self) -> None:
+        self.joined: list[str] = []
+        self.is_away = False
+        self.may_join = asyncio.Event()
+
+    async def group_add(self, group: str, name: str) -> None:
+        assert name == notifier.PROCESS
+        self.joined.append(group)
+        await self.may_join.wait()
+        if self.is_away:
+            raise OSError("away")
+
+    async def group_discard(self, group: str, name: str) -> None:
+        self.joined.remove(group)
+
+    async def receive_many(self, channel: str, index: int) -> list[dict[str, Any]]:
+        return await asyncio.Event().wait()
+
+
+@pytest.fixture
+async def groups(monkeypatch):
+    groups = Groups()
+    monkeypatch.setattr(notifier, "_layer", lambda: groups)
+    return groups
+
+
+@pytest.fixture
+async def inbox(groups):
+    inbox = notifier.Inbox(receiver=None)
+    yield inbox
+    await inbox.close()
+
+
+async def test_all_readers_of_a_channel_wait_for_one_joining_of_its_group(groups, inbox):
+    readers = [asyncio.ensure_future(inbox.watch(1)) for _ in range(3)]
+    await asyncio.sleep(0)
+    readers[0].cancel()
+    _, still_waiting = await asyncio.wait(readers, timeout=0, return_when=asyncio.ALL_COMPLETED)
+    assert still_waiting
+    groups.may_join.set()
+    await asyncio.gather(*readers[1:], inbox.watch(1), inbox.watch(2))
+    assert groups.joined == ["pubsub.1", "pubsub.2"]
+
+
+async def test_a_group_is_joined_again_when_asked_for_or_left_or_when_joining_failed(groups, inbox):
+    groups.may_join.set()
+    groups.is_away = True
+    await inbox.watch(1)
+    groups.is_away = False
+    await inbox.watch(1)
+    assert groups.joined == ["pubsub.1"] * 2
+    await inbox.watch(1, again=True)
+    assert groups.joined == ["pubsub.1"] * 3
+    await inbox.unwatch(1)
+    await inbox.watch(1)
+    assert groups.joined == ["pubsub.1"] * 3
