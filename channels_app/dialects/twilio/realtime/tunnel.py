@@ -13,8 +13,9 @@ from urllib.parse import unquote
 
 from django.db import DatabaseError
 
-from channels_app.core import directory
+from channels_app.core import directory, throttling
 from channels_app.core.database import in_thread
+from channels_app.core.directory import InstanceInfo
 from channels_app.core.errors import InvalidKey, NotFound, PubSubError, StoreUnavailable
 from channels_app.core.subscriber import Access
 from channels_app.core.types import Draft
@@ -129,6 +130,7 @@ def _not_served(what: str) -> TwilioError:
 
 async def _route(caller: Caller, request: Request) -> Answer:
     await directory.asked(caller.client.principal)
+    await _count(caller.client.service)
     if missing := NOT_SERVED.fullmatch(request.path):
         raise _not_served(missing[1])
     for path, methods in ROUTES.items():
@@ -137,6 +139,13 @@ async def _route(caller: Caller, request: Request) -> Answer:
                 raise TwilioError(405, NO_METHOD, "Method not supported on this resource")
             return await methods[request.method](caller, request, *map(unquote, found.groups()))
     raise NotFound("route")
+
+
+async def _count(admitted: InstanceInfo) -> None:
+    """One request to the service, as over REST. Raises Throttled."""
+    service = await directory.asked(partial(directory.instance_of_uuid, admitted.uuid))  # its limit as it is now
+    if service.request_rate is not None:
+        await in_thread(throttling.check_instance, service)
 
 
 # Streams

@@ -245,6 +245,17 @@ async def test_a_service_with_an_acl_lets_clients_only_use_its_streams(farm: Far
     assert (await ciri.publish({}))[0] == 201
 
 
+async def test_the_services_own_limit_holds_for_what_clients_ask(farm: Farm, ciri: Twilsock) -> None:
+    await ciri.open_stream()
+    farm.instance.request_rate = 0
+    await sync_to_async(farm.instance.save)()
+    status, error = await ciri.request("GET", "/v3/Streams/heatmap")
+    assert (status, error["code"]) == (429, 54009)
+    farm.instance.request_rate = None
+    await sync_to_async(farm.instance.save)()
+    assert (await ciri.request("GET", "/v3/Streams/heatmap"))[0] == 200
+
+
 # How it ends
 
 
