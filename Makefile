@@ -11,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_ROOT_USER_ACTION := ignore
 export PORT
 
-.PHONY: help run test torture check bench clean
+.PHONY: help run test test-sqlite test-postgres sdks torture check bench clean
 
 help:
 	@echo "make run      set up, make a demo instance and serve on 127.0.0.1:$(PORT)"
@@ -26,12 +26,18 @@ run: $(VENV)/run.txt
 	@$(BIN)/python manage.py quickstart
 	@$(BIN)/python manage.py serve --bind 127.0.0.1:$(PORT)
 
-# One suite, three times: what is promised holds on either backend, and does not hang on group commit.
-test: $(VENV)/dev.txt
-	$(BIN)/python tests/sdk/install.py
+# One suite, three times: what is promised holds on either backend, and does not hang on group commit. With -j2 side by side.
+test: test-sqlite test-postgres
+
+test-sqlite: sdks
 	$(BIN)/python -m pytest
-	PUBSUB_TEST_BACKEND=postgres $(BIN)/python -m pytest
 	PUBSUB_GROUP_COMMIT=false $(BIN)/python -m pytest
+
+test-postgres: sdks
+	PUBSUB_TEST_BACKEND=postgres $(BIN)/python -m pytest
+
+sdks: $(VENV)/dev.txt
+	$(BIN)/python tests/sdk/install.py
 
 # What `make test` does in short: with more clients, more rounds and more rows, and the servers' own time limits.
 torture: export PUBSUB_TORTURE := 1
