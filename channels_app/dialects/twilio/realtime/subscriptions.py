@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from django.db import DatabaseError
@@ -84,6 +84,20 @@ class Subscriptions:
         if sid in self._listeners:
             self._listeners[sid].leave_out_own()
 
+    @contextlib.contextmanager
+    def leave_out_removal(self, sid: str) -> Iterator[None]:
+        """While this client removes the stream: nor is it told of that, unless the removal fails."""
+        listener = self._listeners.get(sid)
+        if listener is None:
+            yield
+            return
+        listener.is_told_of_removal = False
+        try:
+            yield
+        except BaseException:
+            listener.is_told_of_removal = True
+            raise
+
     def hush(self) -> None:
         """Write nothing more, but hear what is acknowledged."""
         for listener in self._listeners.values():
@@ -103,6 +117,7 @@ class Listener:
 
     def __init__(self, connection: Connection, wanted: Subscription, forget: Callable[["Listener"], None]) -> None:
         self.sid = wanted.sid
+        self.is_told_of_removal = True
         self._connection = connection
         self._frames = events.frames_of(wanted.access.channel.uuid)
         self._author = connection.session.author
@@ -200,7 +215,8 @@ class Listener:
             await self._connection.end(reason)
             return
         self.forget_position()
-        await self._connection.send(events.removed(self.sid))
+        if self.is_told_of_removal:
+            await self._connection.send(events.removed(self.sid))
 
     def _encode_others(self, event: Event) -> bytes:
         return b"" if self._is_own(event) else self._frames(event)

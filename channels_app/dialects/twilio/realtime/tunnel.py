@@ -174,8 +174,8 @@ async def _update(caller: Caller, request: Request, ref: str) -> Answer:
 async def _delete(caller: Caller, request: Request, ref: str) -> Answer:
     await in_thread(_manage, caller)
     stream = await in_thread(streams.find, caller.client.service, ref)
-    await caller.subscriptions.cancel(stream.sid)  # as with its messages: the SDK raises an event of its own
-    await in_thread(streams.delete, stream)
+    with caller.subscriptions.leave_out_removal(stream.sid):  # as with its messages: the SDK raises an event of its own
+        await in_thread(streams.delete, stream)
     return Answer(204)
 
 

@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from asgiref.sync import sync_to_async
 from django.utils import timezone
 
 from channels_app.core import hub, log, retention, tenancy
+from channels_app.core.errors import StoreUnavailable
 from channels_app.dialects.twilio.realtime import consumer, events, sessions, subscriptions
 from channels_app.models import Channel
 
@@ -157,6 +159,20 @@ async def test_who_removes_a_stream_is_not_told_of_it(ciri: Twilsock, yen: Twils
     await yen.event("stream_removed")
     await ciri.subscribe((await ciri.open_stream("another"))["sid"])
     assert not ciri.told
+
+
+async def test_who_could_not_remove_a_stream_still_hears_it(
+    farm: Farm, ciri: Twilsock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sid = (await ciri.open_stream())["sid"]
+    await ciri.subscribe(sid)
+    with monkeypatch.context() as broken:
+        broken.setattr(tenancy, "delete_channel", Mock(side_effect=StoreUnavailable))
+        assert (await ciri.request("DELETE", f"/v3/Streams/{sid}"))[0] == 503
+    await sync_to_async(farm.publish)("heatmap", {"still": "here"})
+    assert await ciri.message() == {"still": "here"}
+    await sync_to_async(tenancy.delete_channel)(await sync_to_async(farm.channel)("heatmap"))
+    await ciri.event("stream_removed")
 
 
 async def test_an_expired_stream_says_so(farm: Farm, ciri: Twilsock) -> None:
