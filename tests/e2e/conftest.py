@@ -7,8 +7,9 @@ import pytest
 
 from tests.backends import Backend
 
-from .deployment import Deployment, Template
+from .deployment import Deployment, Server, Template
 from .redis_server import Redis
+from .sync_service import SyncService
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +33,12 @@ def deployment(template: Template, tmp_path: Path) -> Iterator[Deployment]:
 def credentials(template: Template) -> dict[str, str]:
     """instance, account_key, api_key: what `quickstart --json` printed."""
     return template.credentials
+
+
+@pytest.fixture(scope="module")
+def service(server: Server, template: Template) -> SyncService:
+    """For modules that have one server: the instance, as Twilio's API shows it."""
+    return SyncService(server, template.credentials)
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ def examples(page: str, language: str) -> list[str]:
 
 PYTHON, NODE = (examples("docs/twilio.md", language) for language in ("python", "js"))
 (PUBLISH, WITH_CLIENT, TOKEN, WEBHOOK), (NODE_PUBLISH, NODE_WITH_CLIENT, NODE_TOKEN, LISTEN) = PYTHON, NODE
-[README_PUBLISH], [README_LISTEN] = (examples("README.md", language) for language in ("python", "js"))
+[README_PUBLISH], [README_NODE_PUBLISH, README_LISTEN] = (examples("README.md", language) for language in ("python", "js"))
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +134,8 @@ def test_the_libraries_publish_in_python_and_node(real: Callable[[str], str]) ->
 
 
 def test_the_readme_publishes(real: Callable[[str], str]) -> None:
-    assert re.fullmatch(r"TZ[0-9a-f]{32}\n", run_python(real(README_PUBLISH)))
+    for printed in (run_python(real(README_PUBLISH)), run_node(real(README_NODE_PUBLISH))):
+        assert re.fullmatch(r"TZ[0-9a-f]{32}\n", printed)
 
 
 def test_an_http_client_of_ones_own_reaches_the_server(real: Callable[[str], str], service: SyncService) -> None:

@@ -27,11 +27,6 @@ def server(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Iter
     assert "Traceback" not in server.log()
 
 
-@pytest.fixture(scope="module")
-def service(server: Server, template: Template) -> SyncService:
-    return SyncService(server, template.credentials)
-
-
 @pytest.fixture
 def stream(service: SyncService) -> str:
     """A new stream's unique name."""

@@ -9,7 +9,7 @@ import pytest
 
 from .deployment import Deployment, Server, Template
 from .rows import count
-from .sync_service import SyncService, error
+from .sync_service import error
 
 AT_ONCE = 16
 NAMES = ("heatmap", "Heat Map")  # one that is the channel's name too, and one that is not
@@ -26,11 +26,6 @@ def server(deployment: Deployment) -> Iterator[Server]:
     yield server
     server.kill()
     assert "Traceback" not in server.log()
-
-
-@pytest.fixture(scope="module")
-def service(server: Server, template: Template) -> SyncService:
-    return SyncService(server, template.credentials)
 
 
 def statuses(*calls: Callable[[], httpx.Response]) -> Counter[int]:
