@@ -16,7 +16,7 @@ import collections
 import hashlib
 import secrets
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from django.db import Error, connection, transaction
@@ -361,6 +361,10 @@ def drop_channel(channel_id: int) -> None:
 
 # Retention (which decides what goes; `core.retention`)
 
+# In a subquery PostgreSQL's planner does not see which channel. Of one that its statistics do not know yet it would expect a
+# single message, and for a single one any index will do: also `message_by_room`, where it reads all that the channel has.
+OF_CHANNEL = "channel_id = (SELECT %s)"
+
 
 def trim(channel_id: int, *, older_than: int | None, keep: int | None, limit: int) -> int:
     """Remove up to `limit` messages from the front: those made before `older_than` (microseconds), or beyond the newest `keep`.
@@ -371,28 +375,27 @@ def trim(channel_id: int, *, older_than: int | None, keep: int | None, limit: in
     if counter is None:
         return 0
     through = _trimmable(counter, older_than, counter.last_id - keep if keep is not None else 0, limit)
-    if not through:
+    if through <= counter.trimmed_id:
         return 0
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(f"DELETE FROM {MESSAGE} WHERE channel_id = %s AND id <= %s", [channel_id, through])
-        removed: int = cursor.rowcount
+    with transaction.atomic():
+        removed = _delete_messages(channel_id, counter.trimmed_id, through)
         Counter.objects.filter(channel_id=channel_id, trimmed_id__lt=through).update(trimmed_id=through)
     return removed
 
 
 def _trimmable(counter: Counter, older_than: int | None, surplus_through: int, limit: int) -> int:
-    """The newest id of the run, from the front, that may go; 0 when the oldest message may stay."""
-    through = 0
+    """The newest id of the run, from the front, that may go; none above `trimmed_id` when the oldest message may stay."""
+    through = min(counter.trimmed_id + limit, counter.last_id)
+    if older_than is None:
+        return min(through, surplus_through)
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT id, created_at FROM {MESSAGE} WHERE channel_id = %s AND id > %s ORDER BY id LIMIT %s",
-            [counter.channel_id, counter.trimmed_id, limit],
+            f"SELECT id - 1 FROM {MESSAGE} WHERE channel_id = %s AND id > %s AND id <= %s AND created_at >= %s"
+            " ORDER BY id LIMIT 1",
+            [counter.channel_id, max(counter.trimmed_id, surplus_through), through, older_than],
         )
-        for id_, created_at in cursor.fetchall():
-            if id_ > surplus_through and (older_than is None or created_at >= older_than):
-                break
-            through = id_
-    return through
+        before_first_to_stay = cursor.fetchone()
+    return before_first_to_stay[0] if before_first_to_stay else through
 
 
 def dropped_channels() -> list[int]:
@@ -400,44 +403,61 @@ def dropped_channels() -> list[int]:
     return list(Purge.objects.values_list("channel_id", flat=True))
 
 
-def purge(channel_id: int, *, limit: int) -> int:
-    """Remove up to `limit` rows of a deleted channel; returns how many went, 0 when none were left."""
-    for table, column in ((MESSAGE, "id"), (ROOM_HEAD, "room"), (IDEMPOTENCY_KEY, "digest")):
-        removed = _delete_front(table, column, channel_id, limit)
-        if removed:
-            return removed
+def purge(channel_id: int, *, limit: int) -> Iterator[int]:
+    """Remove the rows of a deleted channel, up to `limit` at a time; tells each time how many went.
+
+    It need not be run to its end: what it has left, the next one removes.
+    """
+    yield from _purge_messages(channel_id, limit)
+    for table, column in ((ROOM_HEAD, "room"), (IDEMPOTENCY_KEY, "digest")):
+        yield from _delete_along(table, column, "", limit, "channel_id = %s", channel_id)
     Purge.objects.filter(channel_id=channel_id).delete()
-    return 0
 
 
-def _delete_front(table: str, column: str, channel_id: int, limit: int) -> int:
+def _purge_messages(channel_id: int, limit: int) -> Iterator[int]:
+    messages = f"FROM {MESSAGE} WHERE {OF_CHANNEL}"
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT MAX({column}) FROM"
-            f" (SELECT {column} FROM {table} WHERE channel_id = %s ORDER BY {column} LIMIT %s) AS front",
-            [channel_id, limit],
-        )
-        (through,) = cursor.fetchone()
-        if through is None:
-            return 0
-        cursor.execute(f"DELETE FROM {table} WHERE channel_id = %s AND {column} <= %s", [channel_id, through])
+        # Each by itself: SQLite finds one end in the index, for both it reads all.
+        cursor.execute(f"SELECT (SELECT MIN(id) {messages}), (SELECT MAX(id) {messages})", [channel_id, channel_id])
+        first, last = cursor.fetchone()
+    if first is not None:
+        for after in range(first - 1, last, limit):
+            yield _delete_messages(channel_id, after, after + limit)
+
+
+def _delete_messages(channel_id: int, after: int, through: int) -> int:
+    """Those above `after` and up to `through`. Before them are rows that were deleted: told to begin at the front, PostgreSQL
+    would walk over these again until they are vacuumed.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(f"DELETE FROM {MESSAGE} WHERE {OF_CHANNEL} AND id > %s AND id <= %s", [channel_id, after, through])
         removed: int = cursor.rowcount
         return removed
 
 
-def expire_idempotency_keys(*, limit: int) -> int:
-    """Forget up to `limit` keys that are older than `conf.IDEMPOTENCY_TTL`; returns how many went."""
+def expire_idempotency_keys(*, limit: int) -> Iterator[int]:
+    """Forget the keys that are older than `conf.IDEMPOTENCY_TTL`, about `limit` at a time; tells each time how many went."""
     cutoff = now_us() - conf.IDEMPOTENCY_TTL * 1_000_000
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT MAX(created_at), COUNT(*) FROM"
-            f" (SELECT created_at FROM {IDEMPOTENCY_KEY} WHERE created_at < %s ORDER BY created_at LIMIT %s) AS front",
-            [cutoff, limit],
-        )
-        through, count = cursor.fetchone()
-        if count:
-            cursor.execute(f"DELETE FROM {IDEMPOTENCY_KEY} WHERE created_at <= %s", [through])
-        return int(count)
+    return _delete_along(IDEMPOTENCY_KEY, "created_at", 0, limit, "created_at < %s", cutoff)
+
+
+def _delete_along(table: str, column: str, after: int | str, limit: int, where: str, value: int) -> Iterator[int]:
+    """Delete what is above `after`, by the column's index. A batch begins where the last one ended: see `_delete_messages`."""
+    while True:
+        with connection.cursor() as cursor:
+            # The database says which one is the last: it may order texts in another way than Python.
+            cursor.execute(
+                f"SELECT MAX({column}) FROM"
+                f" (SELECT {column} FROM {table} WHERE {where} AND {column} > %s ORDER BY {column} LIMIT %s) AS front",
+                [value, after, limit],
+            )
+            (through,) = cursor.fetchone()
+            if through is None:
+                return
+            cursor.execute(f"DELETE FROM {table} WHERE {where} AND {column} > %s AND {column} <= %s", [value, after, through])
+            removed = cursor.rowcount
+        yield removed
+        after = through
 
 
 def take_lease(name: str, seconds: float) -> bool:

@@ -97,7 +97,7 @@ def _trim_channel(channel_id: int, rule: Rule, report: Progress) -> int:
 
 def _purge_channel(channel_id: int, report: Progress) -> int:
     total = 0
-    while removed := log.purge(channel_id, limit=conf.RETENTION_BATCH):
+    for removed in log.purge(channel_id, limit=conf.RETENTION_BATCH):
         total += removed
         metrics.PURGED_ROWS.inc(removed)
         report(f"deleted channel {channel_id}: {total} rows removed")
@@ -106,5 +106,5 @@ def _purge_channel(channel_id: int, report: Progress) -> int:
 
 
 def _expire_idempotency_keys() -> None:
-    while log.expire_idempotency_keys(limit=conf.RETENTION_BATCH) == conf.RETENTION_BATCH:
+    for _ in log.expire_idempotency_keys(limit=conf.RETENTION_BATCH):
         time.sleep(PAUSE_SECONDS)

@@ -1,5 +1,6 @@
 """What need not be kept goes, from the front, in batches; what must be kept stays."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -104,6 +105,92 @@ def test_a_deleted_channels_rows_go_afterwards(rooms, settings):
     assert retention.sweep().purged == 18
     for model in (Message, RoomHead, IdempotencyKey, Purge):
         assert not model.objects.filter(channel_id=rooms.id).exists()
+
+
+def rows_of(channel):
+    tables = (Message, RoomHead, IdempotencyKey, Purge)
+    return [model.objects.filter(channel_id=channel.id).count() for model in tables]
+
+
+def test_a_purge_that_was_interrupted_is_finished_by_the_next_sweep(rooms):
+    for room in "abc":
+        publish(rooms, room=room, idempotency_key=room)
+    tenancy.delete_channel(Channel.objects.get(pk=rooms.id))
+    assert next(log.purge(rooms.id, limit=2)) == 2
+    assert rows_of(rooms) == [1, 3, 3, 1]
+    assert retention.sweep().purged == 7
+    assert rows_of(rooms) == [0, 0, 0, 0]
+
+
+def test_a_deleted_channel_that_was_trimmed_goes_to_its_end(channel):
+    publish_many(channel, 9)
+    log.trim(channel.id, older_than=None, keep=5, limit=100)
+    tenancy.delete_channel(Channel.objects.get(pk=channel.id))
+    assert list(log.purge(channel.id, limit=2)) == [2, 2, 1]
+    assert rows_of(channel) == [0, 0, 0, 0]
+
+
+def test_the_channels_beside_a_deleted_one_keep_their_rows(make_channel):
+    before, deleted, after = (make_channel(name, type=Channel.Type.SEPARATE_ROOMS) for name in ("vizima", "cintra", "novigrad"))
+    for channel in (before, deleted, after):
+        for room in "abc":
+            publish(channel, room=room, idempotency_key=room)
+    tenancy.delete_channel(Channel.objects.get(pk=deleted.id))
+    assert retention.sweep().purged == 9
+    assert rows_of(before) == rows_of(after) == [3, 3, 3, 0]
+
+
+def test_rooms_go_in_whatever_order_the_database_has_them(rooms):
+    for room in ("b", "B", "a", "A", "ä", "Z", "-", "_", "10", "9", "a b", "魔"):
+        publish(rooms, room=room)
+    tenancy.delete_channel(Channel.objects.get(pk=rooms.id))
+    assert list(log.purge(rooms.id, limit=1)) == [1] * 24
+    assert rows_of(rooms) == [0, 0, 0, 0]
+
+
+def removed_ids(queries):
+    """From where to where each statement looked for messages to remove."""
+    found = (re.search(rf"^DELETE FROM {log.MESSAGE} .* id > (\d+) AND id <= (\d+)", query["sql"]) for query in queries)
+    return [(int(each[1]), int(each[2])) for each in found if each]
+
+
+def test_a_batch_does_not_look_at_what_the_ones_before_it_removed(channel, settings):
+    settings.PUBSUB = {"RETENTION_BATCH": 2, "RETENTION_COUNT": 4}
+    publish_many(channel, 8)
+    with CaptureQueriesContext(connection) as queries:
+        retention.sweep()
+    assert removed_ids(queries) == [(0, 2), (2, 4)]
+    publish(channel)
+    tenancy.delete_channel(Channel.objects.get(pk=channel.id))
+    with CaptureQueriesContext(connection) as queries:
+        retention.sweep()
+    assert removed_ids(queries) == [(4, 6), (6, 8), (8, 10)]
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="keeps no statistics by itself")
+def test_a_purge_goes_by_ids_also_when_the_statistics_do_not_know_the_channel(make_channel):
+    known, new = make_channel("cintra"), make_channel("novigrad")
+    publish_many(known, 3)
+    with connection.cursor() as cursor:
+        cursor.execute(f"ANALYZE {log.MESSAGE}")
+        cursor.execute(
+            f"INSERT INTO {log.MESSAGE} ({log.COLUMNS})"
+            f" SELECT {new.id}, id, id - 1, '', 0, 'custom', '{{}}', '{{}}', '{{}}' FROM generate_series(1, 10000) AS id"
+        )
+        with CaptureQueriesContext(connection) as queries:
+            assert list(log.purge(new.id, limit=5000)) == [5000, 5000]
+        (deletion,) = [query["sql"] for query in queries if "id > 5000" in query["sql"]]
+        cursor.execute(f"EXPLAIN {deletion}")
+        assert f"using {log.MESSAGE}_pkey" in str(cursor.fetchall())
+
+
+def test_idempotency_keys_go_when_their_time_is_over(channel, settings):
+    settings.PUBSUB = {"RETENTION_BATCH": 2, "IDEMPOTENCY_TTL": DAY}
+    for key in "abcdefg":
+        publish(channel, idempotency_key=key)
+    IdempotencyKey.objects.filter(message_id__lte=5).update(created_at=log.now_us() - 2 * DAY * 1_000_000)
+    retention.sweep()
+    assert sorted(IdempotencyKey.objects.values_list("message_id", flat=True)) == [6, 7]
 
 
 def test_the_rows_of_an_owners_channels_go_when_the_owner_is_deleted(channel, owner):
