@@ -34,7 +34,14 @@ def test_every_package_of_the_project_is_in_the_image() -> None:
 
 def test_the_image_does_not_serve_as_root() -> None:
     last_stage = DOCKERFILE.rsplit("\nFROM ", 1)[1]
-    assert last_stage.index("\nUSER pubsub") < last_stage.index("\nCMD ")
+    (uid,) = re.findall(r"^USER ([1-9]\d*)$", last_stage, re.MULTILINE)  # a name would not do for Kubernetes' runAsNonRoot
+    assert f"--uid {uid} " in last_stage
+    assert last_stage.index("\nUSER ") < last_stage.index("\nCMD ")
+
+
+def test_its_user_may_read_it_whatever_the_checkouts_umask_was() -> None:
+    after_the_copies = DOCKERFILE[DOCKERFILE.rindex("\nCOPY ") :]
+    assert after_the_copies.index("chmod --recursive go+rX .") < after_the_copies.index("\nUSER ")
 
 
 def test_the_image_binds_what_it_exposes_and_asks_for_its_health_there() -> None:
