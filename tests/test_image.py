@@ -66,3 +66,8 @@ def test_compose_has_no_secret_of_its_own() -> None:
 def test_compose_waits_longer_than_a_drain_takes() -> None:
     seconds = int(COMPOSE["services"]["server"]["stop_grace_period"].removesuffix("s"))
     assert seconds >= 20 + 10, "PUBSUB_DRAIN_SECONDS, and what docs/operations.md adds to it"
+
+
+def test_compose_does_not_take_the_server_that_makes_the_database_for_postgres() -> None:
+    """On the first start the image runs one on the socket alone, and stops it again before migrations could use it."""
+    assert "--host=127.0.0.1" in COMPOSE["services"]["postgres"]["healthcheck"]["test"]
