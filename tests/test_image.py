@@ -1,6 +1,7 @@
 """Dockerfile and compose.yaml against the project they ship. What needs a Docker engine to be seen is not seen here."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from .test_docs import known_names
 ROOT = Path(__file__).parents[1]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
+FIRST_LINES = (ROOT / "compose.yaml").read_text().split("\n\n", 1)[0]
 OURS = [service for service in COMPOSE["services"].values() if "build" in service]
 
 
@@ -55,6 +57,31 @@ def test_the_image_binds_what_it_exposes_and_asks_for_its_health_there() -> None
 @pytest.mark.parametrize("service", OURS, ids=lambda service: service.get("command", "serve"))
 def test_compose_sets_only_variables_that_the_server_knows(service: dict[str, dict[str, str]]) -> None:
     assert service["environment"].keys() <= known_names()
+
+
+@pytest.mark.parametrize("service", OURS, ids=lambda service: service.get("command", "serve"))
+def test_every_setting_but_the_addresses_of_composes_own_services_can_be_set_in_its_env_file(
+    service: dict[str, dict[str, str]],
+) -> None:
+    assert service["env_file"] == ".env"
+    fixed = {name for name, value in service["environment"].items() if not value.startswith(f"${{{name}:")}
+    assert fixed == {"DATABASE_URL", "REDIS_URL"}
+
+
+def test_the_first_lines_of_compose_make_an_env_file_for_its_owner_alone_and_never_replace_it(tmp_path: Path) -> None:
+    (command,) = re.findall(r"^#   (.+ > \.env\))$", FIRST_LINES, re.MULTILINE)
+    subprocess.run(["sh", "-c", command], cwd=tmp_path, check=True)
+    made = tmp_path / ".env"
+    assert made.stat().st_mode & 0o777 == 0o600
+    secrets = made.read_text()
+    assert re.fullmatch(r"SECRET_KEY=\w{50,}\nPOSTGRES_PASSWORD=\w{50,}\n", secrets)
+    assert subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True).returncode != 0
+    assert made.read_text() == secrets
+
+
+def test_the_env_file_gets_neither_into_the_repository_nor_into_the_image() -> None:
+    assert "/.env" in (ROOT / ".gitignore").read_text().splitlines()
+    assert "*" in (ROOT / ".dockerignore").read_text().splitlines()
 
 
 def test_compose_has_no_secret_of_its_own() -> None:
