@@ -22,8 +22,34 @@ E = TypeVar("E", bound=Sized)
 R = TypeVar("R")
 
 
-# Told the outcome: a thread that blocks, or a coroutine.
-Waiter = Future[R] | asyncio.Future[R]
+class Call(Generic[R]):
+    """Waits for an outcome as a future does, at half its cost: `tell` is called with it, in the event loop."""
+
+    __slots__ = ("_is_done", "_loop", "_tell")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, tell: Callable[[R | Exception], None]) -> None:
+        self._loop = loop
+        self._tell = tell
+        self._is_done = False
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        return self._loop
+
+    def done(self) -> bool:
+        return self._is_done
+
+    def set_result(self, outcome: R | Exception) -> None:
+        self._is_done = True
+        try:
+            self._tell(outcome)
+        except Exception as error:  # noqa: BLE001  (as the event loop itself does: others are told by the same hand)
+            self._loop.call_exception_handler({"message": f"Exception in {self._tell}", "exception": error})
+
+    set_exception = set_result
+
+
+# Told the outcome: a thread that blocks, or a coroutine or callback of an event loop.
+Waiter = Future[R] | asyncio.Future[R] | Call[R]
 
 
 class BatcherFull(Exception):
@@ -68,22 +94,31 @@ class Batcher(Generic[E, R]):
         return future
 
     def submit_soon(self, entry: E, timeout: float | None = None) -> "asyncio.Future[R]":
-        """`submit` for a coroutine: full, closed and too late (TimeoutError) are told by the future.
+        """`submit` for a coroutine: full, closed and too late (TimeoutError) are told by the future."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[R] = loop.create_future()
+        self._gather(loop, entry, future, timeout)
+        return future
 
-        What an event loop submits in one burst crosses to the thread at once, and so do the outcomes on their way back: to
+    def submit_calling(self, entry: E, tell: Callable[[R | Exception], None], timeout: float | None = None) -> None:
+        """`submit_soon` for a callback of the running event loop."""
+        loop = asyncio.get_running_loop()
+        self._gather(loop, entry, Call(loop, tell), timeout)
+
+    def _gather(
+        self, loop: asyncio.AbstractEventLoop, entry: E, waiter: "asyncio.Future[R] | Call[R]", timeout: float | None
+    ) -> None:
+        """What an event loop submits in one burst crosses to the thread at once, and so do the outcomes on their way back: to
         wake the other side costs more than an entry does.
         """
-        loop = asyncio.get_running_loop()
         burst = self._bursts.get(loop) or self._new_burst(loop)
-        future: asyncio.Future[R] = loop.create_future()
         if timeout is not None:
-            burst.deadlines.add(future, timeout)
-        burst.entries.append((entry, future))
+            burst.deadlines.add(waiter, timeout)
+        burst.entries.append((entry, waiter))
         if len(burst.entries) == 1:
             # Not in this tick but in the next, after a look at what else has arrived. The last batch was answered all at once,
             # and so come the next requests: a batch of the first few of them would cost as much as one of all.
             loop.call_soon(loop.call_soon, self._hand_over, burst)
-        return future
 
     def _new_burst(self, loop: asyncio.AbstractEventLoop) -> "_Burst[E, R]":
         for ended in [each for each in list(self._bursts) if each.is_closed()]:
@@ -152,7 +187,7 @@ class Batcher(Generic[E, R]):
         here: list[tuple[Waiter[R], R | Exception]] = []
         elsewhere: dict[asyncio.AbstractEventLoop, list[tuple[Waiter[R], R | Exception]]] = {}
         for (_, waiter), outcome in zip(batch, outcomes, strict=True):
-            told = elsewhere.setdefault(waiter.get_loop(), []) if isinstance(waiter, asyncio.Future) else here
+            told = here if isinstance(waiter, Future) else elsewhere.setdefault(waiter.get_loop(), [])
             told.append((waiter, outcome))
         _tell(here)
         for loop, told in elsewhere.items():
@@ -169,21 +204,21 @@ class _Burst(Generic[E, R]):
 
 
 class Deadlines:
-    """Fails futures of one event loop, with TimeoutError, when they take too long.
+    """Fails what waits in one event loop, with TimeoutError, when they take too long.
 
     One timer for all of them: a timer each costs a publish more than its place in a queue does.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._waiting: deque[tuple[float, asyncio.Future[Any]]] = deque()  # the oldest first
+        self._waiting: deque[tuple[float, asyncio.Future[Any] | Call[Any]]] = deque()  # the oldest first
         self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, future: "asyncio.Future[Any]", seconds: float) -> None:
-        """`seconds` as for those before it: futures are looked at in the order in which they came."""
+    def add(self, waiter: "asyncio.Future[Any] | Call[Any]", seconds: float) -> None:
+        """`seconds` as for those before it: they are looked at in the order in which they came."""
         waiting = self._waiting
         while waiting and waiting[0][1].done():
             waiting.popleft()
@@ -191,22 +226,22 @@ class Deadlines:
             if self._timer is not None:
                 self._timer.cancel()
             self._timer = self._loop.call_later(seconds, self._expire)
-        waiting.append((self._loop.time() + seconds, future))
+        waiting.append((self._loop.time() + seconds, waiter))
 
     def _expire(self) -> None:
         waiting = self._waiting
         now = self._loop.time()
         while waiting and (waiting[0][1].done() or waiting[0][0] <= now):
-            _, future = waiting.popleft()
-            if not future.done():
-                future.set_exception(TimeoutError())
+            _, waiter = waiting.popleft()
+            if not waiter.done():
+                waiter.set_exception(TimeoutError())
         self._timer = self._loop.call_at(waiting[0][0], self._expire) if waiting else None
 
 
 def _still_waits(waiter: Waiter[R]) -> bool:
-    if isinstance(waiter, asyncio.Future):
-        return not waiter.done()
-    return waiter.set_running_or_notify_cancel()
+    if isinstance(waiter, Future):
+        return waiter.set_running_or_notify_cancel()
+    return not waiter.done()
 
 
 def _tell(outcomes: Sequence[tuple[Waiter[R], R | Exception]]) -> None:

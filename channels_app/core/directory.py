@@ -10,9 +10,8 @@ from collections.abc import Callable, Hashable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from functools import partial
 from hmac import compare_digest
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 from uuid import UUID
 
 from django.contrib.auth import get_user_model
@@ -120,10 +119,11 @@ _used_keys: set[tuple[type[AdministratorKey | ApiKey], int]] = set()  # whose "l
 _from_memory_only: ContextVar[bool] = ContextVar("_from_memory_only", default=False)
 
 
-class _NotRememberedError(Exception):
-    pass
+class NotRemembered(Exception):
+    """It would take a look at the database."""
 
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -137,7 +137,7 @@ def remember(key: Hashable, load: Callable[[], T]) -> T:
         value: T = entry[1]
         return value
     if _from_memory_only.get():
-        raise _NotRememberedError
+        raise NotRemembered
     entries = _memory.entries
     metrics.DIRECTORY_LOADS.inc()
     value = load()
@@ -191,20 +191,14 @@ def resolve(credentials: Credentials, of: InstanceInfo | None) -> Principal:
 
 
 def find(credentials: Credentials, instance_name: str, channel_name: str) -> tuple[InstanceInfo, Principal, ChannelInfo]:
-    """All three at once. Raises as they do."""
-    of = instance(instance_name)
-    return of, resolve(credentials, of), channel(of, channel_name)
-
-
-async def afind(credentials: Credentials, instance_name: str, channel_name: str) -> tuple[InstanceInfo, Principal, ChannelInfo]:
-    """`find` for coroutines; see `asked`. What it finds is one look-up for as long as all of it is remembered."""
+    """All three at once: what it finds is one look-up for as long as all of it is remembered. Raises as they do."""
     key = credentials, instance_name, channel_name
     entry = _memory.get(key)
-    if entry is not None:
-        of, principal, found = entry[1]
-        if not found.has_expired:
-            return of, principal, found
-    of, principal, found = await asked(partial(find, *key))
+    if entry is not None and not entry[1][2].has_expired:
+        known: tuple[InstanceInfo, Principal, ChannelInfo] = entry[1]
+        return known
+    of = instance(instance_name)
+    principal, found = resolve(credentials, of), channel(of, channel_name)
     parts: dict[Hashable, Any] = {
         ("instance", instance_name): of,
         ("principal", credentials, of.id): principal,
@@ -214,18 +208,24 @@ async def afind(credentials: Credentials, instance_name: str, channel_name: str)
     return of, principal, found
 
 
+def from_memory(ask: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """What `ask` finds out here without the database. Raises as it does; NotRemembered where it would ask the database."""
+    token = _from_memory_only.set(True)
+    try:
+        return ask(*args, **kwargs)
+    finally:
+        _from_memory_only.reset(token)
+
+
 async def asked(ask: Callable[[], T]) -> T:
     """What `ask` finds out here, for coroutines: at once where all of it is remembered and good, otherwise in a thread.
 
     Raises as `ask` does; StoreUnavailable too: when the database is away, or slower than `conf.PUBLISH_TIMEOUT`.
     """
-    token = _from_memory_only.set(True)
     try:
-        return ask()
-    except (PubSubError, _NotRememberedError):
+        return from_memory(ask)
+    except (PubSubError, NotRemembered):
         pass
-    finally:
-        _from_memory_only.reset(token)
     try:
         return await in_thread(ask)
     except OperationalError:

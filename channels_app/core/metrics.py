@@ -87,26 +87,34 @@ REGISTRY.register(_publishes)
 
 
 class Publishing:
-    """Times one publish, and counts what became of it: `with Publishing(front) as counted: return counted.done(receipt)`."""
+    """Times one publish, from when this is made, and counts what became of it when `end` is told.
 
-    __slots__ = ("_front", "_outcome", "_started")
+    Or as a context: `with Publishing(front) as counted: return counted.done(receipt)`.
+    """
+
+    __slots__ = ("_front", "_receipt", "_started")
 
     def __init__(self, front: Front) -> None:
         self._front = front
-        self._outcome = ""
-
-    def __enter__(self) -> "Publishing":
+        self._receipt: Receipt | None = None
         self._started = time.perf_counter()
-        return self
+
+    def end(self, outcome: Receipt | BaseException | None) -> None:
+        if isinstance(outcome, Receipt):
+            name = "duplicate" if outcome.duplicate else "stored"
+        else:
+            name = outcome.code if isinstance(outcome, PubSubError) else "failed"
+        _publishes.add(self._front, name, time.perf_counter() - self._started)
 
     def done(self, receipt: Receipt) -> Receipt:
-        self._outcome = "duplicate" if receipt.duplicate else "stored"
+        self._receipt = receipt
         return receipt
 
+    def __enter__(self) -> "Publishing":
+        return self
+
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        if error is not None:
-            self._outcome = error.code if isinstance(error, PubSubError) else "failed"
-        _publishes.add(self._front, self._outcome, time.perf_counter() - self._started)
+        self.end(error or self._receipt)
 
 
 def count_commit(messages: int, started: float) -> None:

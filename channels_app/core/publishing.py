@@ -8,8 +8,7 @@ import atexit
 import functools
 import logging
 import time
-from collections.abc import Sequence
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from collections.abc import Callable, Sequence
 
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
@@ -45,11 +44,11 @@ def publish(principal: Principal, channel: ChannelInfo, draft: Draft) -> Receipt
         try:
             future = _lane(entry).submit(entry)
             return counted.done(future.result(conf.PUBLISH_TIMEOUT))
-        except FutureTimeoutError:
-            future.cancel()  # what no transaction has taken yet is never stored: nobody waits for it any more
-            raise StoreUnavailable from None
-        except (BatcherFull, BatcherClosed):
-            raise StoreUnavailable(CROWDED) from None
+        except TimeoutError as error:
+            future.cancel()
+            raise _told(error) from None
+        except (BatcherFull, BatcherClosed) as error:
+            raise _told(error) from None
 
 
 async def apublish(principal: Principal, channel: ChannelInfo, draft: Draft) -> Receipt:
@@ -61,10 +60,34 @@ async def apublish(principal: Principal, channel: ChannelInfo, draft: Draft) -> 
             if not conf.GROUP_COMMIT:
                 return counted.done(_receipt((await in_thread(append_each, [entry]))[0]))
             return counted.done(await _lane(entry).submit_soon(entry, conf.PUBLISH_TIMEOUT))
-        except (TimeoutError, OperationalError):
-            raise StoreUnavailable from None  # what no transaction has taken yet is never stored: nobody waits for it any more
-        except (BatcherFull, BatcherClosed):
-            raise StoreUnavailable(CROWDED) from None
+        except (TimeoutError, OperationalError, BatcherFull, BatcherClosed) as error:
+            raise _told(error) from None
+
+
+def publish_soon(principal: Principal, channel: ChannelInfo, draft: Draft, tell: Callable[[Receipt | Exception], None]) -> None:
+    """`publish` for callbacks of an event loop: `tell` is called from it with what `publish` would have returned or raised.
+
+    Raises PermissionDenied and PublishDisabled itself. Not without group commit.
+    """
+    counted = metrics.Publishing(draft.front)
+    authorize_publish(principal, channel)
+    entry = Entry(channel.id, draft)
+
+    def done(outcome: Receipt | Exception) -> None:
+        told = outcome if isinstance(outcome, Receipt) else _told(outcome)
+        counted.end(told)
+        tell(told)
+
+    _lane(entry).submit_calling(entry, done, conf.PUBLISH_TIMEOUT)
+
+
+def _told(error: Exception) -> Exception:
+    """What a caller is told of what it met on its way to the log."""
+    if isinstance(error, (BatcherFull, BatcherClosed)):
+        return StoreUnavailable(CROWDED)
+    if isinstance(error, (TimeoutError, OperationalError)):
+        return StoreUnavailable()  # what no transaction has taken yet is never stored: nobody waits for it any more
+    return error
 
 
 def append_each(entries: Sequence[Entry]) -> list[Outcome]:

@@ -30,6 +30,9 @@ class Limit:
     burst: int
 
 
+UNLIMITED = Limit(0, 0)
+
+
 def take(limit: Limit, taken: int, elapsed: int) -> tuple[int, int]:
     """Take one token from a bucket in which `taken` was missing `elapsed` microseconds ago.
 

@@ -1,13 +1,19 @@
 """What a dialect is to the rest of the server. Adding one: `dialects/README.md`."""
 
 import functools
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from django.conf import settings
 from django.urls import URLPattern
 from django.utils.module_loading import import_string
+
+from channels_app.core.directory import ChannelInfo, InstanceInfo
+from channels_app.core.errors import PubSubError
+from channels_app.core.principals import Principal
+from channels_app.core.token_bucket import UNLIMITED, Limit
+from channels_app.core.types import Draft, Receipt
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -20,17 +26,38 @@ class Response(NamedTuple):
     body: bytes
 
 
-Claim = Callable[[bytes], Awaitable[Response | None]]
+class Publish(NamedTuple):
+    """What a request to publish turned out to ask for. `limit`: of messages to the channel; `too_many`: what to say of it."""
+
+    instance: InstanceInfo
+    principal: Principal
+    channel: ChannelInfo
+    draft: Draft
+    limit: Limit = UNLIMITED
+    too_many: str = ""
+
+
+class Claim(Protocol):
+    """One request to publish, as far as it can be known without its body. Pure: `server.express` does what it asks for."""
+
+    def parse(self, body: bytes) -> Publish:
+        """Looks up what the request names, and checks its rights. Raises for whatever the view shall answer instead."""
+        ...
+
+    def accept(self, publish: Publish, receipt: Receipt) -> Response:
+        """The answer once it is stored."""
+        ...
+
+    def refuse(self, error: PubSubError) -> Response:
+        """The answer when a limit or the log refuses what `parse` has made of it."""
+        ...
 
 
 class ExpressRoute(Protocol):
-    """A hot operation that is answered in front of Django (`server.express`)."""
+    """A dialect's way to publish, answered in front of Django (`server.express`)."""
 
     def claim(self, scope: dict[str, Any]) -> Claim | None:
-        """None: the request is no business of this route. Otherwise a function from the request's body to the answer.
-
-        That function answers None for what it does not fully understand: Django gets the request as if nobody had looked.
-        """
+        """None: the request is no business of this route, and goes to Django untouched."""
         ...
 
 

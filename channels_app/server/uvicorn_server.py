@@ -14,6 +14,7 @@ from channels_app.conf import conf
 from channels_app.core import hub
 
 from .health import Health, nothing_else
+from .http import PubSubHttpProtocol
 from .websocket import PubSubWebSocketProtocol
 
 logger = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ def configure(host: str, port: int, *, access_log: bool = False) -> uvicorn.Conf
         host=host,
         port=port,
         loop="uvloop",
-        http="httptools",
+        http=PubSubHttpProtocol,
         ws=PubSubWebSocketProtocol,
         ws_max_size=CLIENT_FRAME_BYTES,
         ws_ping_interval=conf.PING_INTERVAL or None,  # a dialect may want it otherwise (`dialects.sockets`)

@@ -1,4 +1,4 @@
-"""Publishing has two fronts, the view and the express lane: whatever is sent, both answer the same, byte for byte."""
+"""Publishing has several fronts (`fronts`): whatever is sent, all answer the same, byte for byte."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from channels_app.core.errors import StoreFull, StoreUnavailable
 from channels_app.dialects.syncano import express
 from channels_app.models import Instance
 
-from .fronts import Fronts
+from .fronts import SHORT, Fronts
 
 # What two publishes of the same cannot have in common.
 DIFFERS = re.compile(rb'"id":\d+|history/\d+/|"created_at":"[^"]+"')
@@ -38,7 +38,7 @@ def key(instance) -> str:
 
 @pytest.fixture
 def fronts(monkeypatch) -> Fronts:
-    return Fronts(monkeypatch, express, "/v1.1/instances/rivia/channels/lobby/publish/", DIFFERS)
+    return Fronts(monkeypatch, "/v1.1/instances/rivia/channels/lobby/publish/", DIFFERS)
 
 
 def json_body(value) -> dict:
@@ -72,13 +72,13 @@ BAD = [
 @pytest.mark.parametrize("channel", ["lobby", "LOBBY", "halls", "closed", "nowhere"])
 @pytest.mark.parametrize("body", GOOD + BAD, ids=lambda body: str(body)[:40])
 async def test_every_body_to_every_channel(fronts, key, channel, body):
-    await fronts.both(f"/v1.1/instances/rivia/channels/{channel}/publish/", params={"api_key": key}, **json_body(body))
+    await fronts.all(f"/v1.1/instances/rivia/channels/{channel}/publish/", params={"api_key": key}, **json_body(body))
 
 
 @pytest.mark.parametrize("body", GOOD[:3] + GOOD[5:], ids=lambda body: str(body)[:40])
 async def test_what_is_good_takes_the_express_lane(fronts, key, body):
-    answer = await fronts.both(params={"api_key": key}, **json_body(body))
-    assert (answer.status_code, fronts.express) == (201, 1)
+    answer = await fronts.all(params={"api_key": key}, **json_body(body))
+    assert (answer.status_code, fronts.express, fronts.short) == (201, 3, SHORT)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ async def test_what_is_good_takes_the_express_lane(fronts, key, body):
     ids=lambda content: repr(content[:30]),
 )
 async def test_hostile_bodies(fronts, key, content):
-    await fronts.both(params={"api_key": key}, content=content, headers={"Content-Type": "application/json"})
+    await fronts.all(params={"api_key": key}, content=content, headers={"Content-Type": "application/json"})
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ async def test_hostile_bodies(fronts, key, content):
     ids=str,
 )
 async def test_headers_and_types(fronts, key, headers):
-    await fronts.both(params={"api_key": key}, content=b'{"payload": {"a": 1}}', headers=headers)
+    await fronts.all(params={"api_key": key}, content=b'{"payload": {"a": 1}}', headers=headers)
 
 
 @pytest.mark.parametrize("placed", ["header", "query", "token", "bearer", "body", "bare", "nowhere", "unknown", "malformed"])
@@ -143,7 +143,7 @@ async def test_keys_in_all_places(fronts, key, placed):
             headers["X-API-KEY"] = "0" * 39 + "1"
         case "malformed":
             headers["X-API-KEY"] = "x"
-    answer = await fronts.both(params=query, content=json.dumps(body), headers=headers)
+    answer = await fronts.all(params=query, content=json.dumps(body), headers=headers)
     assert (answer.status_code == 201) is (placed in ("header", "query", "token", "bearer", "body"))
 
 
@@ -151,31 +151,31 @@ async def test_an_idempotency_key(fronts, key):
     request = {"params": {"api_key": key}, "content": b'{"payload": {"a": 1}}'}
     headers = {"Content-Type": "application/json", "X-API-KEY": key}
     first = await fronts.view(headers={**headers, "Idempotency-Key": "k"}, **request)
-    again = await fronts.both(headers={**headers, "Idempotency-Key": "k"}, **request)
+    again = await fronts.all(headers={**headers, "Idempotency-Key": "k"}, **request)
     assert (first.status_code, again.status_code) == (201, 200)
     assert again.json() == {**first.json(), "duplicate": True}
-    clash = await fronts.both(headers={**headers, "Idempotency-Key": "k"}, content=b'{"payload": {"a": 2}}')
+    clash = await fronts.all(headers={**headers, "Idempotency-Key": "k"}, content=b'{"payload": {"a": 2}}')
     assert clash.status_code == 409
 
 
 async def test_a_limit_of_the_instance(fronts, key, instance):
     instance.request_rate = 0
     await sync_to_async(instance.save)()
-    answer = await fronts.both(params={"api_key": key}, **json_body(GOOD[0]))
+    answer = await fronts.all(params={"api_key": key}, **json_body(GOOD[0]))
     assert (answer.status_code, answer.headers["Retry-After"]) == (429, "1")
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable(), StoreFull()], ids=lambda error: error.code)
 async def test_a_log_that_does_not_take_it(fronts, key, monkeypatch, error):
     monkeypatch.setattr(publishing.log, "append", lambda entries: [error] * len(entries))
-    answer = await fronts.both(params={"api_key": key}, **json_body(GOOD[0]))
+    answer = await fronts.all(params={"api_key": key}, **json_body(GOOD[0]))
     assert answer.json() == {"detail": error.message}
 
 
-async def test_a_revoked_key_is_refused_on_both_at_once(fronts, key, instance):
-    assert (await fronts.both(params={"api_key": key}, **json_body(GOOD[0]))).status_code == 201
+async def test_a_revoked_key_is_refused_on_all_at_once(fronts, key, instance):
+    assert (await fronts.all(params={"api_key": key}, **json_body(GOOD[0]))).status_code == 201
     await sync_to_async(tenancy.revoke_api_key)(await instance.api_keys.afirst())
-    assert (await fronts.both(params={"api_key": key}, **json_body(GOOD[0]))).status_code == 403
+    assert (await fronts.all(params={"api_key": key}, **json_body(GOOD[0]))).status_code == 403
 
 
 values = st.recursive(
@@ -195,7 +195,7 @@ def test_anything_at_all(fronts, key):
     def send(body, channel):
         path = f"/v1.1/instances/rivia/channels/{channel}/publish/"
         headers = {"Content-Type": "application/json", "X-API-KEY": key}
-        answer = asyncio.run(fronts.both(path, content=body, headers=headers))
+        answer = asyncio.run(fronts.all(path, content=body, headers=headers))
         assert answer.status_code in (201, 400, 413)
 
     send()
@@ -203,5 +203,5 @@ def test_anything_at_all(fronts, key):
 
 async def test_only_paths_that_can_be_a_publish_are_remembered(fronts, key):
     remembered = express._place.cache_info().currsize
-    await fronts.both(f"/v1.1/instances/{'x' * 5_000}/channels/lobby/publish/", params={"api_key": key}, **json_body({}))
+    await fronts.all(f"/v1.1/instances/{'x' * 5_000}/channels/lobby/publish/", params={"api_key": key}, **json_body({}))
     assert express._place.cache_info().currsize == remembered

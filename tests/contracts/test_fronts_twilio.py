@@ -1,4 +1,4 @@
-"""Publishing to streams has two fronts as well: whatever is sent, both answer the same, byte for byte."""
+"""Publishing to streams has the same fronts: whatever is sent, all answer the same, byte for byte."""
 
 import asyncio
 import base64
@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from channels_app.core import publishing, tenancy
 from channels_app.core.credentials import unseal
 from channels_app.core.errors import StoreFull, StoreUnavailable
-from channels_app.dialects.twilio import express, sids
+from channels_app.dialects.twilio import sids
 from channels_app.models import Administrator, Instance, TwilioStream
 
-from .fronts import Fronts
+from .fronts import SHORT, Fronts
 
 DIFFERS = re.compile(rb"TZ[0-9a-f]{32}")
 FORM = "application/x-www-form-urlencoded"
@@ -54,7 +54,7 @@ def basic(pair: str) -> dict[str, str]:
 @pytest.fixture
 def fronts(monkeypatch, service, settings) -> Fronts:
     settings.PUBSUB = {**settings.PUBSUB, "TWILIO_STREAM_RATE": "0"}
-    return Fronts(monkeypatch, express, path_of(service, "lobby"), DIFFERS)
+    return Fronts(monkeypatch, path_of(service, "lobby"), DIFFERS)
 
 
 def path_of(service: Instance, stream: str) -> str:
@@ -87,18 +87,18 @@ BAD = [
 )
 @pytest.mark.parametrize("body", [GOOD[0], GOOD[1], BAD[0], BAD[4]], ids=str)
 async def test_every_stream(fronts, pair, service, stream, body):
-    await fronts.both(path_of(service, stream), content=body, headers={"Content-Type": FORM, **basic(pair)})
+    await fronts.all(path_of(service, stream), content=body, headers={"Content-Type": FORM, **basic(pair)})
 
 
 @pytest.mark.parametrize("body", GOOD, ids=lambda body: str(body)[:40])
 async def test_what_is_good_takes_the_express_lane(fronts, pair, body):
-    answer = await fronts.both(content=body, headers={"Content-Type": FORM, **basic(pair)})
-    assert (answer.status_code, fronts.express) == (201, 1)
+    answer = await fronts.all(content=body, headers={"Content-Type": FORM, **basic(pair)})
+    assert (answer.status_code, fronts.express, fronts.short) == (201, 3, SHORT)
 
 
 @pytest.mark.parametrize("body", BAD, ids=lambda body: str(body)[:40])
 async def test_what_is_bad_is_refused_alike(fronts, pair, body):
-    answer = await fronts.both(content=body, headers={"Content-Type": FORM, **basic(pair)})
+    answer = await fronts.all(content=body, headers={"Content-Type": FORM, **basic(pair)})
     assert answer.status_code in (400, 413)
     assert fronts.express == 0
 
@@ -109,9 +109,9 @@ async def test_a_stream_has_two_names(fronts, pair, service, stream):
     for ref in (stream, sids.stream_sid(channel.uuid)):
         for of in (sids.service_sid(service.uuid), "rivia"):
             path = f"/v1/Services/{of}/Streams/{quote(ref, safe='')}/Messages"
-            answer = await fronts.both(path, content=GOOD[0], headers={"Content-Type": FORM, **basic(pair)})
+            answer = await fronts.all(path, content=GOOD[0], headers={"Content-Type": FORM, **basic(pair)})
             assert answer.status_code == 201
-    assert fronts.express == 4
+    assert fronts.express == 12
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ async def test_a_stream_has_two_names(fronts, pair, service, stream):
     ids=str,
 )
 async def test_headers_and_types(fronts, pair, headers):
-    await fronts.both(content=GOOD[0], headers={**headers, **basic(pair)})
+    await fronts.all(content=GOOD[0], headers={**headers, **basic(pair)})
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ async def test_every_kind_of_credentials(fronts, account, pair, who):
         "wrong key": basic(f"{sids.key_sid(key.uuid)}:{pair[35:]}"),
         "stranger": basic(f"{sids.account_sid(stranger.uuid)}:{unseal(stranger.key_sealed)}"),
     }[who]
-    answer = await fronts.both(content=GOOD[0], headers={"Content-Type": FORM, **headers})
+    answer = await fronts.all(content=GOOD[0], headers={"Content-Type": FORM, **headers})
     assert answer.status_code == {"account": 201, "key": 201, "stranger": 404}.get(who, 401)
 
 
@@ -161,10 +161,10 @@ async def test_the_limit_of_a_stream(fronts, pair, settings):
     settings.PUBSUB = {**settings.PUBSUB, "TWILIO_STREAM_RATE": "1", "TWILIO_STREAM_BURST": "2"}
     headers = {"Content-Type": FORM, **basic(pair)}
     for _ in range(5):
-        await fronts.both(content=BAD[4], headers=headers)
+        await fronts.all(content=BAD[4], headers=headers)
     assert (await fronts.view(content=GOOD[0], headers=headers)).status_code == 201
     assert (await fronts.view(content=GOOD[0], headers=headers)).status_code == 201
-    answer = await fronts.both(content=GOOD[0], headers=headers)
+    answer = await fronts.all(content=GOOD[0], headers=headers)
     assert (answer.status_code, answer.json()["code"], answer.headers["Retry-After"]) == (429, 54009, "1")
     assert answer.json()["message"] == "Rate limit exceeded for publish-stream-lobby"
 
@@ -172,21 +172,21 @@ async def test_the_limit_of_a_stream(fronts, pair, settings):
 async def test_a_limit_of_the_instance(fronts, pair, service):
     service.request_rate = 0
     await sync_to_async(service.save)()
-    answer = await fronts.both(content=GOOD[0], headers={**basic(pair), "Content-Type": FORM})
+    answer = await fronts.all(content=GOOD[0], headers={**basic(pair), "Content-Type": FORM})
     assert (answer.status_code, answer.headers["Retry-After"]) == (429, "1")
 
 
 async def test_a_stream_that_takes_nothing_is_not_limited(fronts, pair, service, settings):
     settings.PUBSUB = {**settings.PUBSUB, "TWILIO_STREAM_RATE": "1", "TWILIO_STREAM_BURST": "1"}
     for _ in range(3):
-        answer = await fronts.both(path_of(service, "closed"), content=GOOD[0], headers={"Content-Type": FORM, **basic(pair)})
+        answer = await fronts.all(path_of(service, "closed"), content=GOOD[0], headers={"Content-Type": FORM, **basic(pair)})
         assert (answer.status_code, answer.json()["code"]) == (403, 54007)
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable(), StoreFull()], ids=lambda error: error.code)
 async def test_a_log_that_does_not_take_it(fronts, pair, monkeypatch, error):
     monkeypatch.setattr(publishing.log, "append", lambda entries: [error] * len(entries))
-    answer = await fronts.both(content=GOOD[0], headers={"Content-Type": FORM, **basic(pair)})
+    answer = await fronts.all(content=GOOD[0], headers={"Content-Type": FORM, **basic(pair)})
     assert (answer.status_code, answer.json()["code"]) == (503, 20503)
 
 
@@ -206,7 +206,7 @@ def test_anything_at_all(fronts, pair):
     @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
     @given(body=bodies)
     def send(body):
-        answer = asyncio.run(fronts.both(content=body, headers={"Content-Type": FORM, **basic(pair)}))
+        answer = asyncio.run(fronts.all(content=body, headers={"Content-Type": FORM, **basic(pair)}))
         assert answer.status_code in (201, 400)
 
     send()

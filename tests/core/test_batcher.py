@@ -205,6 +205,28 @@ async def test_a_coroutine_whose_time_is_up_is_told_so_and_its_entry_is_not_hand
     assert gate.batches == [["first"], ["patient"]]
 
 
+async def test_callbacks_are_told_what_coroutines_are(gate, caplog):
+    gate.opened.release()
+    batcher, told, ended = Batcher(gate), [], asyncio.Event()
+    batcher.submit_calling(Item("broken"), lambda outcome: 1 / 0)
+    batcher.submit_calling(Item("fine"), lambda outcome: (told.append(outcome), ended.set()))
+    async with asyncio.timeout(10):
+        await ended.wait()
+    assert told == ["FINE"]
+    assert "ZeroDivisionError" in caplog.text, "a broken one costs the others nothing, and is seen"
+
+
+async def test_a_callback_is_told_once_that_its_time_is_up(gate):
+    batcher, told = Batcher(gate), []
+    start(batcher, gate)
+    batcher.submit_calling(Item("hasty"), told.append, timeout=0)
+    patient = batcher.submit_soon(Item("patient"), timeout=10)
+    gate.opened.release(2)
+    assert await patient == "PATIENT"
+    assert [type(each) for each in told] == [TimeoutError]
+    assert gate.batches == [["first"], ["patient"]]
+
+
 class Clock:
     """An event loop's clock and timers, which a test moves."""
 

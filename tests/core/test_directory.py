@@ -296,7 +296,7 @@ async def test_what_is_found_together_is_no_older_than_its_oldest_part_may_be(in
 
     async def may_ignore_acl_at(now: float) -> bool:
         clock.now = now
-        _, principal, _ = await directory.afind(*asked)
+        _, principal, _ = await directory.asked(lambda: directory.find(*asked))
         return principal.ignore_acl
 
     await sync_to_async(who)(key[1].text, await sync_to_async(directory.instance)("rivia"))

@@ -8,13 +8,12 @@ import functools
 import re
 from typing import NamedTuple
 
-from channels_app.core import directory, publishing, throttling
+from channels_app.core import directory
 from channels_app.core.credentials import Credentials
-from channels_app.core.database import in_thread
-from channels_app.core.errors import PubSubError, StoreUnavailable
+from channels_app.core.errors import PubSubError
 from channels_app.core.permissions import authorize_publish
-from channels_app.core.types import Draft, Front
-from channels_app.dialects.base import Claim, Response
+from channels_app.core.types import Draft, Front, Receipt
+from channels_app.dialects.base import Publish, Response
 from channels_app.dialects.live import Scope, cors_headers, headers_of, json_headers, json_response, query_of
 
 from .auth import credentials, header_credentials
@@ -39,10 +38,35 @@ class Place(NamedTuple):
     channel: str
 
 
+class PublishClaim(NamedTuple):
+    """`dialects.base.Claim`."""
+
+    headers: dict[str, str]
+    asked: Credentials
+    place: Place
+
+    def parse(self, body: bytes) -> Publish:
+        instance, principal, channel = directory.find(self.asked, self.place.instance, self.place.channel)
+        authorize_publish(principal, channel)
+        room, payload = parse_publish(parse_json(body), channel)
+        key = parse_idempotency_key(self.headers)
+        draft = Draft(payload=payload, author=principal.author_json, room=room, idempotency_key=key, front=FRONT)
+        return Publish(instance, principal, channel, draft)
+
+    def accept(self, publish: Publish, receipt: Receipt) -> Response:
+        status = 200 if receipt.duplicate else 201
+        body = receipt_json(receipt, publish.channel, self.place.version)
+        return Response(status, json_headers("origin" in self.headers), body)
+
+    def refuse(self, error: PubSubError) -> Response:
+        status, content, extra = render(error)
+        return json_response(status, content, {**cors_headers(self.headers), **extra})
+
+
 class PublishRoute:
     """`dialects.base.ExpressRoute`."""
 
-    def claim(self, scope: Scope) -> Claim | None:
+    def claim(self, scope: Scope) -> PublishClaim | None:
         path = scope["path"]
         place = _place(path) if len(path) <= LONGEST_PATH else None
         if place is None:
@@ -53,39 +77,13 @@ class PublishRoute:
         asked = credentials(headers, query_of(scope)) if scope["query_string"] else header_credentials(headers)
         if not asked.api_key:
             return None  # it may be in the body
-        return functools.partial(_publish, headers, asked, place)
+        return PublishClaim(headers, asked, place)
 
 
 @functools.lru_cache(maxsize=10_000)
 def _place(path: str) -> Place | None:
     match = PUBLISH.fullmatch(path)
     return Place(*match.groups()) if match else None
-
-
-async def _publish(headers: dict[str, str], asked: Credentials, place: Place, body: bytes) -> Response | None:
-    try:
-        instance, principal, channel = await directory.afind(asked, place.instance, place.channel)
-        authorize_publish(principal, channel)
-        room, payload = parse_publish(parse_json(body), channel)
-        key = parse_idempotency_key(headers)
-    except StoreUnavailable as error:
-        return _refusal(error, headers)  # Django would only wait for the database as long again
-    except Exception:  # noqa: BLE001  (Django meets it again, and answers it)
-        return None
-    try:
-        if instance.request_rate is not None:
-            await in_thread(throttling.check_instance, instance)
-        draft = Draft(payload=payload, author=principal.author_json, room=room, idempotency_key=key, front=FRONT)
-        receipt = await publishing.apublish(principal, channel, draft)
-    except PubSubError as error:
-        return _refusal(error, headers)
-    status = 200 if receipt.duplicate else 201
-    return Response(status, json_headers("origin" in headers), receipt_json(receipt, channel, place.version))
-
-
-def _refusal(error: PubSubError, headers: dict[str, str]) -> Response:
-    status, content, extra = render(error)
-    return json_response(status, content, {**cors_headers(headers), **extra})
 
 
 PUBLISH_ROUTE = PublishRoute()

@@ -4,14 +4,13 @@ It takes a form to a stream that is there, from the account that owns it, with d
 only the limit and the log can say of it. Whatever is refused before that, Django refuses: there is one source of errors.
 """
 
-import functools
 import re
+from typing import NamedTuple
 
-from channels_app.core import directory, throttling
-from channels_app.core.database import in_thread
-from channels_app.core.errors import PubSubError, StoreUnavailable
-from channels_app.core.types import Draft, Front
-from channels_app.dialects.base import Claim, Response
+from channels_app.core.errors import PubSubError
+from channels_app.core.permissions import authorize_publish
+from channels_app.core.types import Draft, Front, Receipt
+from channels_app.dialects.base import Publish, Response
 from channels_app.dialects.live import Scope, cors_headers, headers_of, json_headers, json_response
 
 from . import messages, sids
@@ -23,42 +22,40 @@ PUBLISH = re.compile(r"/v1/Services/([^/]+)/Streams/([^/]+)/Messages")
 FRONT = Front("twilio", "express")
 
 
+class PublishClaim(NamedTuple):
+    """`dialects.base.Claim`."""
+
+    path: str
+    headers: dict[str, str]
+    service_ref: str
+    stream_ref: str
+
+    def parse(self, body: bytes) -> Publish:
+        service, principal, channel = messages.admit(self.headers.get("authorization", ""), self.service_ref, self.stream_ref)
+        payload = parse_publish(body, self.headers.get("content-type", ""))
+        authorize_publish(principal, channel)
+        draft = Draft(payload=payload, author=principal.author_json, front=FRONT)
+        return Publish(service, principal, channel, draft, messages.limit(), messages.too_many(self.stream_ref))
+
+    def accept(self, publish: Publish, receipt: Receipt) -> Response:
+        sent = [*json_headers("origin" in self.headers), (b"twilio-request-id", sids.request_sid().encode())]
+        return Response(201, sent, messages.message_json(publish.channel, receipt.message))
+
+    def refuse(self, error: PubSubError) -> Response:
+        status, content, extra = render(error, self.path)
+        headers = {"Twilio-Request-Id": sids.request_sid(), **cors_headers(self.headers), **extra}
+        return json_response(status, content, headers)
+
+
 class PublishRoute:
     """`dialects.base.ExpressRoute`."""
 
-    def claim(self, scope: Scope) -> Claim | None:
+    def claim(self, scope: Scope) -> PublishClaim | None:
         match = PUBLISH.fullmatch(scope["path"])
         headers = headers_of(scope) if match else {}
         if match is None or "content-encoding" in headers:
             return None
-        service_ref, stream_ref = match.groups()
-        return functools.partial(_publish, scope["path"], headers, service_ref, stream_ref)
-
-
-async def _publish(path: str, headers: dict[str, str], service_ref: str, stream_ref: str, body: bytes) -> Response | None:
-    try:
-        authorization = headers.get("authorization", "")
-        admit = functools.partial(messages.admit, authorization, service_ref, stream_ref)
-        service, principal, channel = await directory.asked(admit)
-        payload = parse_publish(body, headers.get("content-type", ""))
-    except StoreUnavailable as error:
-        return _refusal(error, path, headers)  # Django would only wait for the database as long again
-    except Exception:  # noqa: BLE001  (Django meets it again, and answers it)
-        return None
-    try:
-        if service.request_rate is not None:
-            await in_thread(throttling.check_instance, service)
-        draft = Draft(payload=payload, author=principal.author_json, front=FRONT)
-        message = await messages.apublish(principal, channel, stream_ref, draft)
-    except PubSubError as error:
-        return _refusal(error, path, headers)
-    sent = [*json_headers("origin" in headers), (b"twilio-request-id", sids.request_sid().encode())]
-    return Response(201, sent, messages.message_json(channel, message))
-
-
-def _refusal(error: PubSubError, path: str, headers: dict[str, str]) -> Response:
-    status, content, extra = render(error, path)
-    return json_response(status, content, {"Twilio-Request-Id": sids.request_sid(), **cors_headers(headers), **extra})
+        return PublishClaim(scope["path"], headers, *match.groups())
 
 
 PUBLISH_ROUTE = PublishRoute()

@@ -21,14 +21,14 @@ def admit(authorization: str, service_ref: str, stream_ref: str) -> tuple[Instan
 def publish(principal: Principal, channel: ChannelInfo, stream_ref: str, draft: Draft) -> Message:
     """`stream_ref`: the stream as the client calls it. Raises Throttled, and as `publishing.publish`."""
     authorize_publish(principal, channel)  # first: what is refused takes no token
-    throttling.check_channel(channel, _limit(), _too_many(stream_ref))
+    throttling.check_channel(channel, limit(), too_many(stream_ref))
     return publishing.publish(principal, channel, draft).message
 
 
 async def apublish(principal: Principal, channel: ChannelInfo, stream_ref: str, draft: Draft) -> Message:
     """`publish` for coroutines: waits without a thread."""
     authorize_publish(principal, channel)
-    await throttling.acheck_channel(channel, _limit(), _too_many(stream_ref))
+    await throttling.acheck_channel(channel, limit(), too_many(stream_ref))
     return (await publishing.apublish(principal, channel, draft)).message
 
 
@@ -37,9 +37,11 @@ def message_json(channel: ChannelInfo, message: Message) -> bytes:
     return f'{{"sid":"{sids.message_sid(channel.uuid, message)}","data":{message.payload}}}'.encode()
 
 
-def _limit() -> Limit:
+def limit() -> Limit:
+    """Of the messages to one stream."""
     return Limit(conf.TWILIO_STREAM_RATE, conf.TWILIO_STREAM_BURST)
 
 
-def _too_many(stream_ref: str) -> str:
+def too_many(stream_ref: str) -> str:
+    """What is said to who exceeds it."""
     return f"Rate limit exceeded for publish-stream-{stream_ref}"
