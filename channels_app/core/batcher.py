@@ -6,11 +6,16 @@ calls `handle` with the entries that wait, and gives each waiter its own outcome
 
 import asyncio
 import contextlib
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, Generic, Protocol, TypeVar
+
+logger = logging.getLogger(__name__)
+
+REST_SECONDS = 1.0  # without an entry
 
 
 class Sized(Protocol):
@@ -64,7 +69,8 @@ class Batcher(Generic[E, R]):
     """Runs `handle` over batches of submitted entries, in the order of submission, in one thread of its own.
 
     `handle` returns one outcome per entry; an exception among the outcomes fails that entry alone. When `handle` itself
-    raises, every entry of the batch fails with what it raised.
+    raises, every entry of the batch fails with what it raised. `rest` is called in the same thread when nothing has come for
+    a while, and at the end.
     """
 
     def __init__(
@@ -75,8 +81,10 @@ class Batcher(Generic[E, R]):
         max_waiting: int = 10_000,
         max_entries: int = 1_000,
         max_bytes: int = 4 * 1024 * 1024,
+        rest: Callable[[], None] = lambda: None,
     ) -> None:
         self._handle = handle
+        self._rest = rest
         self._name = name
         self._max_waiting = max_waiting
         self._max_entries = max_entries
@@ -158,6 +166,20 @@ class Batcher(Generic[E, R]):
     def _run(self) -> None:
         while batch := self._next_batch():
             self._settle(batch)
+            if not self._has_work(REST_SECONDS):
+                self._take_rest()
+        self._take_rest()
+
+    def _take_rest(self) -> None:
+        try:
+            self._rest()
+        except Exception:
+            logger.exception("%s could not rest", self._name)  # and goes on: without its thread nobody would be answered
+
+    def _has_work(self, seconds: float | None = None) -> bool:
+        """Wait for entries, or for the end."""
+        with self._changed:
+            return self._changed.wait_for(lambda: bool(self._waiting) or self._closed, seconds)
 
     def _next_batch(self) -> list[tuple[E, Waiter[R]]]:
         """Wait for entries; an empty list means closed and drained."""

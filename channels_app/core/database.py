@@ -63,9 +63,13 @@ def with_connection(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
         connection.close()  # the next call gets a new one
         raise OperationalError(*error.args) from error  # InterfaceError is no DatabaseError, which is what callers expect
     finally:
-        # SQLite: opening costs more than the query, and an idle connection holds nothing. PostgreSQL: back to the pool.
-        if connection.vendor != "sqlite":
-            close_old_connections()
+        give_back()
+
+
+def give_back() -> None:
+    """This thread needs its connection no more for now. On PostgreSQL it is another's then, and is looked at before."""
+    if connection.vendor != "sqlite":  # there opening costs more than the query, and an idle connection holds nothing
+        close_old_connections()
 
 
 def missing_migrations() -> int:

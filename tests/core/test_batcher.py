@@ -8,6 +8,7 @@ from unittest.mock import Mock
 
 import pytest
 
+from channels_app.core import batcher as batcher_module
 from channels_app.core.batcher import Batcher, BatcherClosed, BatcherFull, Deadlines
 
 
@@ -225,6 +226,39 @@ async def test_a_callback_is_told_once_that_its_time_is_up(gate):
     assert await patient == "PATIENT"
     assert [type(each) for each in told] == [TimeoutError]
     assert gate.batches == [["first"], ["patient"]]
+
+
+def test_the_thread_rests_when_nothing_comes_for_a_while_and_at_its_end(monkeypatch):
+    rests = threading.Semaphore(0)
+    monkeypatch.setattr(batcher_module, "REST_SECONDS", 0.01)
+    batcher = Batcher(lambda items: [item.name for item in items], rest=rests.release)
+    for name in ("early", "late"):
+        assert batcher.submit(Item(name)).result(10) == name
+        assert rests.acquire(timeout=10)
+    batcher.close(10)
+    assert rests.acquire(timeout=10)
+    assert not rests.acquire(blocking=False)
+
+
+def test_a_busy_thread_does_not_rest(gate):
+    rest = Mock()
+    batcher = Batcher(gate, rest=rest)
+    futures = [start(batcher, gate), *(batcher.submit(Item(name)) for name in "abc")]
+    gate.opened.release(2)
+    assert [future.result(10) for future in futures] == ["FIRST", "A", "B", "C"]
+    rest.assert_not_called()
+    batcher.close(10)
+
+
+def test_a_rest_that_fails_costs_nobody_an_answer(monkeypatch, caplog):
+    monkeypatch.setattr(batcher_module, "REST_SECONDS", 0.01)
+    rested = threading.Semaphore(0)
+    batcher = Batcher(lambda items: [item.name for item in items], rest=lambda: rested.release() or 1 / 0)
+    for name in ("early", "late"):
+        assert batcher.submit(Item(name)).result(10) == name
+        assert rested.acquire(timeout=10)
+    batcher.close(10)
+    assert "ZeroDivisionError" in caplog.text
 
 
 class Clock:
