@@ -1,4 +1,7 @@
-"""Group commit: what gathers while one batch is being handled is the next batch. No timer, no added delay.
+"""Group commit: what gathers while one batch is being handled is the next batch.
+
+Only a few that wait where many came before wait a moment longer: those who were just answered come again, and a batch costs
+nearly the same with them. So one publisher alone never waits, and many are stored by half as many transactions.
 
 Imports nothing of Django. This is the only module of the core that owns threads (import law): a `Batcher` has one, which
 calls `handle` with the entries that wait, and gives each waiter its own outcome.
@@ -16,6 +19,7 @@ from typing import Any, Generic, Protocol, TypeVar
 logger = logging.getLogger(__name__)
 
 REST_SECONDS = 1.0  # without an entry
+GATHER_SECONDS = 0.0005  # that a few entries wait at most for others
 
 
 class Sized(Protocol):
@@ -91,6 +95,7 @@ class Batcher(Generic[E, R]):
         self._max_bytes = max_bytes
         self._waiting: deque[tuple[E, Waiter[R]]] = deque()
         self._bursts: dict[asyncio.AbstractEventLoop, _Burst[E, R]] = {}
+        self._last = 0  # entries of the last batch
         self._changed = threading.Condition()
         self._closed = False
         self._thread: threading.Thread | None = None
@@ -191,13 +196,19 @@ class Batcher(Generic[E, R]):
                     self._changed.wait()
                 if not self._waiting:
                     break
+                if self._are_few():
+                    self._changed.wait_for(lambda: self._closed or not self._are_few(), GATHER_SECONDS)
                 while self._waiting and len(batch) < self._max_entries and size < self._max_bytes:
                     entry, waiter = self._waiting.popleft()
                     # A waiter that gave up before its turn is told the truth: its entry is not handled at all.
                     if _still_waits(waiter):
                         batch.append((entry, waiter))
                         size += entry.size
+        self._last = len(batch)
         return batch
+
+    def _are_few(self) -> bool:
+        return len(self._waiting) * 2 < self._last
 
     def _settle(self, batch: list[tuple[E, Waiter[R]]]) -> None:
         try:

@@ -228,6 +228,44 @@ async def test_a_callback_is_told_once_that_its_time_is_up(gate):
     assert gate.batches == [["first"], ["patient"]]
 
 
+def after_a_batch_of_four(gate) -> Batcher:
+    batcher = Batcher(gate)
+    futures = [start(batcher, gate), *(batcher.submit(Item(name)) for name in "abcd")]
+    gate.opened.release(2)
+    assert [future.result(10) for future in futures][1:] == ["A", "B", "C", "D"]
+    gate.batches.clear()
+    return batcher
+
+
+def test_one_that_comes_after_many_waits_for_half_as_many(gate, monkeypatch):
+    monkeypatch.setattr(batcher_module, "GATHER_SECONDS", 10)
+    batcher = after_a_batch_of_four(gate)
+    gate.opened.release()
+    early = batcher.submit(Item("early"))
+    assert batcher.submit(Item("late")).result(5) == "LATE"
+    assert (early.result(5), gate.batches) == ("EARLY", [["early", "late"]])
+    batcher.close(10)
+
+
+def test_one_that_comes_after_many_does_not_wait_for_long_and_the_next_not_at_all(gate, monkeypatch):
+    monkeypatch.setattr(batcher_module, "GATHER_SECONDS", 0.01)
+    batcher = after_a_batch_of_four(gate)
+    gate.opened.release(2)
+    assert batcher.submit(Item("alone")).result(10) == "ALONE"
+    monkeypatch.setattr(batcher_module, "GATHER_SECONDS", 10)
+    assert batcher.submit(Item("again")).result(5) == "AGAIN"
+    batcher.close(10)
+
+
+def test_who_waits_for_others_is_handled_when_the_batcher_closes(gate, monkeypatch):
+    monkeypatch.setattr(batcher_module, "GATHER_SECONDS", 60)
+    batcher = after_a_batch_of_four(gate)
+    gate.opened.release()
+    future = batcher.submit(Item("last"))
+    batcher.close(10)
+    assert future.result(0) == "LAST"
+
+
 def test_the_thread_rests_when_nothing_comes_for_a_while_and_at_its_end(monkeypatch):
     rests = threading.Semaphore(0)
     monkeypatch.setattr(batcher_module, "REST_SECONDS", 0.01)
