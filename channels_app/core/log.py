@@ -85,6 +85,10 @@ FIND_IDEMPOTENCY_KEYS = (
 # A hint carries the messages themselves up to this size; past it, readers find them in the log.
 INLINE_BYTES = 64 * 1024
 
+# In a subquery PostgreSQL's planner does not see which channel. Of one that its statistics do not know yet it would expect a
+# single message, and for a single one any index will do: also `message_by_room`, where it reads all that the channel has.
+OF_CHANNEL = "channel_id = (SELECT %s)"
+
 
 class Entry(NamedTuple):
     """One publish on its way into the log."""
@@ -284,10 +288,12 @@ def read_before(channel_id: int, room: str | None, before: int, limit: int, *, a
 
 def get(channel_id: int, message_id: int) -> Message:
     """Raises NotFound for an id that was never given, or whose message is gone."""
-    found = _select("id = %s", [message_id], channel_id, None, "ASC", 1)
-    if not found:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {COLUMNS} FROM {MESSAGE} WHERE {OF_CHANNEL} AND id = %s", [channel_id, message_id])
+        row = cursor.fetchone()
+    if row is None:
         raise NotFound("message")
-    return found[0]
+    return Message(*row)
 
 
 def _select(where: str, parameters: list[Any], channel_id: int, room: str | None, order: str, limit: int) -> list[Message]:
@@ -360,10 +366,6 @@ def drop_channel(channel_id: int) -> None:
 
 
 # Retention (which decides what goes; `core.retention`)
-
-# In a subquery PostgreSQL's planner does not see which channel. Of one that its statistics do not know yet it would expect a
-# single message, and for a single one any index will do: also `message_by_room`, where it reads all that the channel has.
-OF_CHANNEL = "channel_id = (SELECT %s)"
 
 
 def trim(channel_id: int, *, older_than: int | None, keep: int | None, limit: int) -> int:
