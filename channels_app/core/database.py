@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, close_old_connections, connection
+from django.db import InterfaceError, OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from channels_app.conf import conf
@@ -68,8 +68,9 @@ def with_connection(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
 
 def give_back() -> None:
     """This thread needs its connection no more for now. On PostgreSQL it is another's then, and is looked at before."""
-    if connection.vendor != "sqlite":  # there opening costs more than the query, and an idle connection holds nothing
-        close_old_connections()
+    # SQLite: opening costs more than the query, and an idle connection holds nothing.
+    if connection.vendor != "sqlite" and not connection.in_atomic_block:
+        connection.close()
 
 
 def missing_migrations() -> int:

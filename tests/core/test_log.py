@@ -1,6 +1,7 @@
 """The laws of the log: ids without holes, rooms that know what came before, one outcome per entry."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -8,7 +9,7 @@ from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from channels_app.conf import conf
-from channels_app.core import log, notifier, publishing, tenancy
+from channels_app.core import batcher, log, notifier, publishing, tenancy
 from channels_app.core.database import with_connection
 from channels_app.core.errors import Conflict, Invalid, NotFound, PublishDisabled, StoreFull, StoreUnavailable
 from channels_app.core.log import Entry
@@ -311,6 +312,28 @@ def test_a_publish_that_waited_too_long_is_not_stored_behind_its_publishers_back
         assert isinstance(first.exception(10), StoreUnavailable), "its outcome is unknown: it had been taken"
     publishing.close_lanes()
     assert ids(channel) == [1]
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="has no pool of connections")
+@pytest.mark.skipif(not conf.GROUP_COMMIT, reason="without group commit there are no lanes")
+def test_a_lane_keeps_its_connection_while_it_is_busy_and_gives_it_back(channel, monkeypatch):
+    monkeypatch.setattr(batcher, "REST_SECONDS", 0.5)
+
+    def lent() -> int:
+        stats = connection.pool.get_stats()
+        return stats["pool_size"] - stats["pool_available"]
+
+    before = lent()
+    publish(channel)
+    assert lent() == before + 1
+    for _ in range(100):
+        if lent() == before:
+            break
+        time.sleep(0.05)
+    assert lent() == before, "it rests"
+    publish(channel)
+    publishing.close_lanes()
+    assert lent() == before, "it has ended"
 
 
 def test_after_a_restored_backup_every_channel_has_another_epoch_and_goes_on_counting(channel, rooms):
