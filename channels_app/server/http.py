@@ -89,14 +89,15 @@ class PubSubHttpProtocol(HttpToolsProtocol):
         claim, self._claim = self._claim, None
         if claim is None:
             return
-        cycle = self.cycle
+        cycle, body = self.cycle, bytes(self.cycle.body)
         tell = functools.partial(self._answer, cycle)
-        if self.flow.write_paused or not express.begin(claim, bytes(cycle.body), tell):
+        if self.flow.write_paused or not express.begin(claim, body, tell):
             super()._start_asgi_task(cycle, self.app)
             return
+        cycle.body = bytearray()  # as uvicorn's own way leaves it: a connection that waits must not hold 64 KiB
         head, empty_line, rest = self._data.partition(b"\r\n\r\n")
         length = CONTENT_LENGTH.search(head)
-        if length is not None and len(rest) == len(cycle.body):
+        if length is not None and len(rest) == len(body):
             before, after = head[: length.start(1)], head[length.end(1) :] + empty_line
             self._repeatable = Repeatable(before, after, express.max_body(cycle.scope), claim, cycle, tell)  # type: ignore[arg-type]
 
@@ -135,6 +136,13 @@ class PubSubHttpProtocol(HttpToolsProtocol):
             lines.append(b"connection: close\r\n")
         lines += (b"content-length: %d\r\n\r\n" % len(response.body), response.body)
         return b"".join(lines)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """What would hold this protocol longer than its connection goes at once: the collector looks rarely."""
+        super().connection_lost(exc)
+        self._unset_keepalive_if_required()  # uvicorn leaves it to who was reset, and ours goes on until there is an answer
+        self._repeatable = None
+        self.cycle = None  # type: ignore[assignment]  # as before the first request
 
     def timeout_keep_alive_handler(self) -> None:
         rest = self.timeout_keep_alive - (self.loop.time() - self._answered_at)

@@ -1,8 +1,10 @@
 """The short way of publishing, over one connection: however its bytes arrive, they mean what uvicorn's parser makes of them."""
 
 import asyncio
+import gc
 import itertools
 import json
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -209,6 +211,31 @@ async def test_who_has_left_is_written_nothing(connection, key):
     connection.protocol.connection_lost(None)
     await until_stored(0, 1)
     assert connection.written == b""
+
+
+@pytest.mark.parametrize("error", [None, ConnectionResetError()])
+async def test_nothing_holds_what_a_lost_connection_was(connection, key, error):
+    for number in (1, 2, 3):
+        await connection.ask(LOBBY, publish(key, number))
+    connection.protocol.data_received(raw(LOBBY, **publish(key, 4)))
+    timer, protocol = connection.protocol.timeout_keep_alive_task, weakref.ref(connection.protocol)
+    connection.close()
+    gc.disable()  # nor does it wait for the collector
+    try:
+        connection.protocol.connection_lost(error)
+        connection.protocol = None
+        await until_stored(0, 1, 2, 3, 4)
+        publishing.close_lanes()
+        await until(lambda: protocol() is None)
+    finally:
+        gc.enable()
+    assert timer.cancelled()
+
+
+async def test_a_connection_that_waits_holds_no_body(connection, key):
+    for _ in range(2):
+        await connection.ask(LOBBY, publish(key, "x" * 60_000))
+        assert not connection.protocol.cycle.body
 
 
 async def test_a_server_that_ends_answers_first(connection, key):
