@@ -14,5 +14,5 @@ def announced_length(scope: Scope) -> int | None:
     """The bytes that the request's body will have, when it says so."""
     for name, value in scope["headers"]:
         if name == b"content-length":
-            return int(value) if value.isdigit() else None
+            return int(value.lstrip(b"0") or b"0") if value.isdigit() else None  # no int has thousands of zeros
     return None

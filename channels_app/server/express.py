@@ -96,9 +96,10 @@ def begin(claimed: Claim, body: bytes, tell: Callable[[Response | Exception], No
 
         def done(outcome: Receipt | Exception) -> None:
             try:
-                tell(_response(claimed, publish, outcome))
+                response: Response | Exception = _response(claimed, publish, outcome)
             except Exception as error:  # noqa: BLE001  (told as well: a client must not wait for ever)
-                tell(error)
+                response = error
+            tell(response)
 
         publishing.publish_soon(publish.principal, publish.channel, publish.draft, done)
     except Exception:  # noqa: BLE001

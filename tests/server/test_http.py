@@ -147,6 +147,15 @@ async def test_a_length_that_is_none_is_refused_as_by_uvicorn(connection, key, l
     assert (connection.written[:12], await stored()) == (b"HTTP/1.1 400", [0])
 
 
+async def test_a_length_with_thousands_of_zeros_is_a_length(connection, key):
+    request = raw(LOBBY, **publish(key, 2)).replace(b"21\r\n", b"0" * 5_000 + b"21\r\n")
+    for data in (raw(LOBBY, **publish(key, 1)), request[:-1], request[-1:]):  # its head waits behind an answer
+        connection.protocol.data_received(data)
+        await asyncio.sleep(0)
+    assert await settled(connection, 2) == [b"201"] * 2
+    assert await stored() == [0, 1, 2]
+
+
 # Pieces
 
 
@@ -277,3 +286,10 @@ async def test_a_defect_is_answered_and_logged(connection, key, monkeypatch, cap
     answer = await connection.ask(LOBBY, publish(key, 1))
     assert (answer.status_code, connection.is_closed) == (500, True)
     assert "ZeroDivisionError" in caplog.text
+
+
+async def test_a_defect_behind_an_answer_is_no_second_answer(connection, key, monkeypatch, caplog):
+    monkeypatch.setattr(connection.protocol, "on_response_complete", lambda: 1 / 0)
+    connection.protocol.data_received(raw(LOBBY, **publish(key, 1)))
+    await until(lambda: "ZeroDivisionError" in caplog.text)
+    assert answers(connection.written) == [b"201"]
