@@ -86,6 +86,7 @@ def check_values(**_: Any) -> Iterable[CheckMessage]:
             ("PUBSUB_PUSH_NETWORKS", ip_network, conf.PUSH_NETWORKS),
             ("PUBSUB_PUSH_ATTEMPTS", _at_least_one, [conf.PUSH_ATTEMPTS]),
             ("PUBSUB_TWILIO_STREAM_BURST", _at_least_one, [conf.TWILIO_STREAM_BURST]),
+            ("DATABASE_POOL_MAX", _more_than_lanes, _pool_sizes()),
         ]
     except ImproperlyConfigured as error:
         yield _wrong_value(str(error))
@@ -105,6 +106,16 @@ def _log_format(text: str) -> None:
 def _at_least_one(number: int) -> None:
     if number < 1:
         raise ValueError(f"{number} is less than 1")
+
+
+def _more_than_lanes(connections: int) -> None:
+    if connections <= conf.PUBLISH_LANES:  # each keeps one while it is busy
+        raise ValueError(f"{connections} connections leave none beside the {conf.PUBLISH_LANES} of PUBSUB_PUBLISH_LANES")
+
+
+def _pool_sizes() -> list[int]:
+    pool = settings.DATABASES["default"].get("OPTIONS", {}).get("pool")
+    return [pool["max_size"]] if pool else []
 
 
 def _wrong_value(message: str) -> Error:

@@ -114,6 +114,12 @@ def test_a_log_format_that_does_not_exist_is_refused(settings: SimpleNamespace, 
     assert ids() == expected
 
 
+@pytest.mark.parametrize(("connections", "expected"), [(2, {"pubsub.E006"}), (3, set())])
+def test_publishing_may_not_take_all_connections(settings: SimpleNamespace, connections: int, expected: set[str]) -> None:
+    settings.DATABASES["default"] = {"ENGINE": POSTGRESQL, "OPTIONS": {"pool": {"max_size": connections}}}
+    assert ids() == expected
+
+
 def test_limits_may_be_switched_off() -> None:
     with override_settings(PUBSUB={"ANONYMOUS_RATE": "", "FAILED_POLL_RATE": ""}):
         assert ids() == set()
