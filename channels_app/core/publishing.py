@@ -99,14 +99,20 @@ def append_each(entries: Sequence[Entry]) -> list[Outcome]:
         return outcomes
     except (OperationalError, InterfaceError) as error:
         logger.warning("The log did not take %d messages: %s", len(entries), error)
-        if not connection.in_atomic_block:
-            connection.close()  # it may be broken; the next batch gets a new one
+        _drop_connection()
         return [log.store_error(error)] * len(entries)
     except (DatabaseError, UnicodeError) as error:  # UnicodeError: half of a surrogate pair is no text to a database
+        _drop_connection()
         if len(entries) == 1:
             logger.exception("The log refused a message of channel %d", entries[0].channel_id)
             return [log.store_error(error) if isinstance(error, DatabaseError) else Invalid({"payload": ["It is no text."]})]
         return [outcome for entry in entries for outcome in append_each([entry])]
+
+
+def _drop_connection() -> None:
+    """It may be broken, or lead to a server that takes nothing any more: the next transaction gets another one."""
+    if not connection.in_atomic_block:
+        connection.close()
 
 
 def _receipt(outcome: Outcome) -> Receipt:

@@ -5,7 +5,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from django.db import OperationalError, connection, transaction
+from django.db import InternalError, OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from channels_app.conf import conf
@@ -334,6 +334,23 @@ def test_a_lane_keeps_its_connection_while_it_is_busy_and_gives_it_back(channel,
     publish(channel)
     publishing.close_lanes()
     assert lent() == before, "it has ended"
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="has one database, which is always the primary")
+@pytest.mark.parametrize("error", [OperationalError, InternalError], ids=lambda error: error.__name__)
+def test_a_server_that_takes_nothing_any_more_is_asked_no_second_time(channel, monkeypatch, error):
+    append, asked = log.append, []
+
+    def demoted(entries):
+        connection.ensure_connection()
+        asked.append(connection.connection)
+        if len(asked) == 1:
+            raise error("cannot execute UPDATE in a read-only transaction")
+        return append(entries)
+
+    monkeypatch.setattr(log, "append", demoted)
+    publishing.append_each([Entry(channel.id, draft())] * 2)
+    assert connection.connection is not asked[0]
 
 
 def test_after_a_restored_backup_every_channel_has_another_epoch_and_goes_on_counting(channel, rooms):
