@@ -7,13 +7,14 @@ only the limit and the log can say of it. Whatever is refused before that, Djang
 import re
 from typing import NamedTuple
 
-from channels_app.core.errors import PubSubError
+from channels_app.core.credentials import Credentials
+from channels_app.core.errors import InvalidKey, PubSubError
 from channels_app.core.permissions import authorize_publish
 from channels_app.core.types import Draft, Front, Receipt
 from channels_app.dialects.base import Publish, Response
 from channels_app.dialects.live import Scope, cors_headers, headers_of, json_headers, json_response
 
-from . import messages, sids
+from . import auth, messages, sids
 from .errors import render
 from .parsing import parse_publish
 
@@ -27,11 +28,12 @@ class PublishClaim(NamedTuple):
 
     path: str
     headers: dict[str, str]
+    asked: Credentials
     service_ref: str
     stream_ref: str
 
     def parse(self, body: bytes) -> Publish:
-        service, principal, channel = messages.admit(self.headers.get("authorization", ""), self.service_ref, self.stream_ref)
+        service, principal, channel = messages.admit(self.asked, self.service_ref, self.stream_ref)
         payload = parse_publish(body, self.headers.get("content-type", ""))
         authorize_publish(principal, channel)
         draft = Draft(payload=payload, author=principal.author_json, front=FRONT)
@@ -55,7 +57,11 @@ class PublishRoute:
         headers = headers_of(scope) if match else {}
         if match is None or "content-encoding" in headers:
             return None
-        return PublishClaim(scope["path"], headers, *match.groups())
+        try:
+            asked = auth.credentials(headers.get("authorization", ""))
+        except InvalidKey:
+            return None
+        return PublishClaim(scope["path"], headers, asked, *match.groups())
 
 
 PUBLISH_ROUTE = PublishRoute()

@@ -2,6 +2,7 @@
 
 from channels_app.conf import conf
 from channels_app.core import directory, publishing, throttling
+from channels_app.core.credentials import Credentials
 from channels_app.core.directory import ChannelInfo, InstanceInfo
 from channels_app.core.permissions import authorize_publish
 from channels_app.core.principals import Principal
@@ -11,9 +12,8 @@ from channels_app.core.types import Draft, Message
 from . import auth, sids, streams
 
 
-def admit(authorization: str, service_ref: str, stream_ref: str) -> tuple[InstanceInfo, Principal, ChannelInfo]:
+def admit(asked: Credentials, service_ref: str, stream_ref: str) -> tuple[InstanceInfo, Principal, ChannelInfo]:
     """Who wants to publish there, and where that is. Raises, the first that holds: InvalidKey, NotFound (service, stream)."""
-    asked = auth.credentials(authorization)
     service = auth.service(auth.account(asked), service_ref)
     return service, directory.resolve(asked, service), streams.find_channel(service, stream_ref)
 
