@@ -7,9 +7,11 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from . import generator
@@ -268,6 +270,35 @@ def processes(target: Target, options: Options) -> Iterator[Figure]:
             load = _drive(server, subscribers=1_000, publishers=16, window=16, seconds=options.seconds, idle=10)
             measure = f"PostgreSQL and Redis, {name}: fan-out to 1,000"
             yield _figure(target, load, measure, "deliveries/s", load.deliveries_per_second)
+            yield from _routed(target, server, name, options)
+
+
+def _routed(target: Target, server: OurServer, name: str, options: Options) -> Iterator[Figure]:
+    """Two channels, and all who use one of them at one process (docs/scaling.md, "Route by channel")."""
+    sides = []
+    for index, channel in enumerate(("left", "right")):
+        server.create_channel(channel)
+        at = (server.urls[index % len(server.urls)],)
+        sides.append(replace(server, subscribe=server.subscribing(channel, at=at), publish=server.publishing(channel, at=at)))
+
+    def both(**load: float) -> list[Load]:
+        with ThreadPoolExecutor(len(sides)) as pool:
+            return list(pool.map(lambda side: _drive(side, seconds=options.seconds, **load), sides))
+
+    measure = f"PostgreSQL and Redis, {name}, two channels"
+    loads = both(publishers=PUBLISHERS // 2)
+    yield _sum(target, loads, f"{measure}: publish", "messages/s", [load.answers_per_second for load in loads])
+    loads = both(subscribers=500, publishers=16, window=16, idle=10)
+    yield _sum(target, loads, f"{measure}: fan-out to 500 each", "deliveries/s", [load.deliveries_per_second for load in loads])
+
+
+def _sum(target: Target, loads: Sequence[Load], measure: str, unit: str, values: Iterable[float]) -> Figure:
+    faults = Counter[str]()
+    for load in loads:
+        faults.update(load.faults)
+    return Figure(
+        measure, unit, target.name, sum(values), generator_cpu=sum(load.generator_cpu for load in loads), faults=faults
+    )
 
 
 _HTTP = tuple(target for target in TARGETS if target.publishes_over_http)

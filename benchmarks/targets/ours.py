@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,13 +36,14 @@ class OurServer(Running):
         )
         urllib.request.urlopen(request, timeout=10).close()
 
-    def subscribing(self, channel: str, query: str = "") -> list[str]:
+    def subscribing(self, channel: str, query: str = "", *, at: Sequence[str] = ()) -> list[str]:
+        """`at`: some of the processes; all, when none is named."""
         path = f"{self.path(channel, 'poll')}?transport=websocket{query}"
-        places = [part for url in self.urls for part in ("--subscribe", f"ws{url.removeprefix('http')}{path}")]
+        places = [part for url in at or self.urls for part in ("--subscribe", f"ws{url.removeprefix('http')}{path}")]
         return [*places, "--subscribe-header", f"X-API-KEY: {self.key}", "--id-key", '"id":']
 
-    def publishing(self, channel: str) -> list[str]:
-        places = [part for url in self.urls for part in ("--publish", f"{url}{self.path(channel, 'publish')}")]
+    def publishing(self, channel: str, *, at: Sequence[str] = ()) -> list[str]:
+        places = [part for url in at or self.urls for part in ("--publish", f"{url}{self.path(channel, 'publish')}")]
         headers = ["--publish-header", "Content-Type: application/json", "--publish-header", f"X-API-KEY: {self.key}"]
         return [*places, *headers, "--template", '{"payload":%P}']
 
