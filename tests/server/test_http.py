@@ -223,7 +223,8 @@ async def test_who_has_left_is_written_nothing(connection, key):
 
 
 @pytest.mark.parametrize("error", [None, ConnectionResetError()])
-async def test_nothing_holds_what_a_lost_connection_was(connection, key, error):
+async def test_nothing_holds_what_a_lost_connection_was(connection, key, error, settings):
+    settings.PUBSUB = {**settings.PUBSUB, "PUBLISH_TIMEOUT": 1.0}  # for so long the lane keeps a list of who waits
     for number in (1, 2, 3):
         await connection.ask(LOBBY, publish(key, number))
     connection.protocol.data_received(raw(LOBBY, **publish(key, 4)))
