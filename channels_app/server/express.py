@@ -48,11 +48,12 @@ def claim(scope: Scope) -> Claim | None:
     if scope["type"] != "http" or scope["method"] != "POST":
         return None
     dialect = dialect_of_path(scope["path"])
-    route = _routes().get(dialect.name) if dialect else None
-    length = announced_length(scope)
-    if route is None or length is None or length > max_body(scope):
+    if dialect is None or dialect.name not in _routes():
         return None
-    return route.claim(scope)
+    length = announced_length(scope)
+    if length is None or length > dialect.max_body():
+        return None
+    return _routes()[dialect.name].claim(scope)
 
 
 def max_body(scope: Scope) -> int:
