@@ -73,8 +73,8 @@ class Batcher(Generic[E, R]):
     """Runs `handle` over batches of submitted entries, in the order of submission, in one thread of its own.
 
     `handle` returns one outcome per entry; an exception among the outcomes fails that entry alone. When `handle` itself
-    raises, every entry of the batch fails with what it raised. `rest` is called in the same thread when nothing has come for
-    a while, and at the end.
+    raises, every entry of the batch fails with what it raised. In the same thread, `ready` is called before a batch is made up,
+    and `rest` when nothing has come for a while, and at the end.
     """
 
     def __init__(
@@ -85,9 +85,11 @@ class Batcher(Generic[E, R]):
         max_waiting: int = 10_000,
         max_entries: int = 1_000,
         max_bytes: int = 4 * 1024 * 1024,
+        ready: Callable[[], None] = lambda: None,
         rest: Callable[[], None] = lambda: None,
     ) -> None:
         self._handle = handle
+        self._ready = ready
         self._rest = rest
         self._name = name
         self._max_waiting = max_waiting
@@ -169,17 +171,24 @@ class Batcher(Generic[E, R]):
             thread.join(timeout)
 
     def _run(self) -> None:
-        while batch := self._next_batch():
-            self._settle(batch)
-            if not self._has_work(REST_SECONDS):
-                self._take_rest()
-        self._take_rest()
+        while self._wait_for_work():
+            self._call(self._ready)
+            if batch := self._next_batch():
+                self._settle(batch)
+        self._call(self._rest)
 
-    def _take_rest(self) -> None:
+    def _call(self, hook: Callable[[], None]) -> None:
         try:
-            self._rest()
+            hook()
         except Exception:
-            logger.exception("%s could not rest", self._name)  # and goes on: without its thread nobody would be answered
+            logger.exception("%s goes on without what failed", self._name)  # without its thread nobody would be answered
+
+    def _wait_for_work(self) -> bool:
+        """Wait for entries; False means closed and drained."""
+        if not self._has_work(REST_SECONDS):
+            self._call(self._rest)
+            self._has_work()
+        return bool(self._waiting)
 
     def _has_work(self, seconds: float | None = None) -> bool:
         """Wait for entries, or for the end."""
@@ -187,23 +196,18 @@ class Batcher(Generic[E, R]):
             return self._changed.wait_for(lambda: bool(self._waiting) or self._closed, seconds)
 
     def _next_batch(self) -> list[tuple[E, Waiter[R]]]:
-        """Wait for entries; an empty list means closed and drained."""
+        """What waits; it may be nothing, when everybody gave up."""
         batch: list[tuple[E, Waiter[R]]] = []
         size = 0
         with self._changed:
-            while not batch:
-                while not self._waiting and not self._closed:
-                    self._changed.wait()
-                if not self._waiting:
-                    break
-                if self._are_few():
-                    self._changed.wait_for(lambda: self._closed or not self._are_few(), GATHER_SECONDS)
-                while self._waiting and len(batch) < self._max_entries and size < self._max_bytes:
-                    entry, waiter = self._waiting.popleft()
-                    # A waiter that gave up before its turn is told the truth: its entry is not handled at all.
-                    if _still_waits(waiter):
-                        batch.append((entry, waiter))
-                        size += entry.size
+            if self._are_few():
+                self._changed.wait_for(lambda: self._closed or not self._are_few(), GATHER_SECONDS)
+            while self._waiting and len(batch) < self._max_entries and size < self._max_bytes:
+                entry, waiter = self._waiting.popleft()
+                # A waiter that gave up before its turn is told the truth: its entry is not handled at all.
+                if _still_waits(waiter):
+                    batch.append((entry, waiter))
+                    size += entry.size
         self._last = len(batch)
         return batch
 

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import threading
 import weakref
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
@@ -98,7 +99,7 @@ def leave(subscriber: Subscriber) -> None:
 
 
 class Hub:
-    """Use `subscribe`. Apart from the three methods of `notifier.Receiver`, all belong to its event loop."""
+    """Use `subscribe`. Apart from the methods of `notifier.Receiver`, all belong to its event loop."""
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
@@ -111,12 +112,20 @@ class Hub:
         self._inbox = notifier.Inbox(self)
         self._ticking: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._handed_on = threading.Event()  # what was told is with the transports
+        self._handed_on.set()
         notifier.register(self)
 
     # Told from any thread (notifier.Receiver)
 
     def advanced(self, hint: StreamAdvanced) -> None:
+        if hint.channel_id in self._dispatchers:
+            self._handed_on.clear()
         self.loop.call_soon_threadsafe(self._advanced, hint)
+
+    def wait_until_handed_on(self, seconds: float) -> None:
+        if not self._handed_on.wait(seconds):
+            self._handed_on.set()  # the loop is busy with something else, or stands still: nobody waits for it twice
 
     def deleted(self, channel_id: int) -> None:
         self.loop.call_soon_threadsafe(self._deleted, channel_id)
@@ -162,12 +171,14 @@ class Hub:
     def _advanced(self, hint: StreamAdvanced) -> None:
         rooms = self._dispatchers.get(hint.channel_id)
         if not rooms:
+            self._handed_on.set()
             return
         for room, last_id in hint.heads.items():
             if room in rooms:
                 rooms[room].advance(hint.epoch, last_id, [m for m in hint.messages if m.room == room])
         if ALL_ROOMS in rooms:
             rooms[ALL_ROOMS].advance(hint.epoch, hint.last_id, hint.messages)
+        self.loop.call_soon(self._handed_on.set)  # after what the dispatchers do at the end of this tick
 
     def _deleted(self, channel_id: int) -> None:
         for dispatcher in self._dispatchers.pop(channel_id, {}).values():

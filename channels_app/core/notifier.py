@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 PROCESS = f"pubsub.{uuid.uuid4().hex}"  # the name of our inbox, which our own hints leave out
 MERGED_BYTES = 1024 * 1024  # of messages in all hints that go out together; readers find what is past it in the log
 PAUSE = 0.01  # seconds between two questions whether anybody else listens, while nobody does
+HAND_ON_SECONDS = 0.02
 TELL_SECONDS = 10.0  # between two lines about the same trouble
 
 
@@ -35,6 +36,7 @@ class Receiver(Protocol):
     def advanced(self, hint: StreamAdvanced) -> None: ...
     def deleted(self, channel_id: int) -> None: ...
     def rights_changed(self) -> None: ...
+    def wait_until_handed_on(self, seconds: float) -> None: ...
 
 
 _receivers: dict[Receiver, "Outbox"] = {}
@@ -63,6 +65,17 @@ def announce(hints: Iterable[StreamAdvanced]) -> None:
         for hint in hints:
             receiver.advanced(hint)
     _tell_others(hints)
+
+
+def wait_until_handed_on() -> None:
+    """Wait, not for long, until the subscribers of this process were written what was announced.
+
+    For whoever commits: an event loop that writes to a thousand connections takes nothing else in, and its answers wait as
+    well. A transaction beside it would have few messages, and both would run slower; after it, it has those of all who were
+    answered meanwhile.
+    """
+    for receiver in list(_receivers):
+        receiver.wait_until_handed_on(HAND_ON_SECONDS)
 
 
 def announce_deleted(channel_id: int) -> None:

@@ -14,7 +14,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 
 from channels_app.conf import conf
 
-from . import log, metrics
+from . import log, metrics, notifier
 from .batcher import Batcher, BatcherClosed, BatcherFull
 from .database import give_back, in_thread
 from .directory import ChannelInfo
@@ -134,7 +134,13 @@ def _lanes() -> list[Batcher[Entry, Receipt]]:
     """
     count = 1 if connection.vendor == "sqlite" else max(1, conf.PUBLISH_LANES)
     lanes: list[Batcher[Entry, Receipt]] = [
-        Batcher(append_each, name=f"publish-lane-{index}", max_waiting=conf.PUBLISH_QUEUE, rest=give_back)
+        Batcher(
+            append_each,
+            name=f"publish-lane-{index}",
+            max_waiting=conf.PUBLISH_QUEUE,
+            ready=notifier.wait_until_handed_on,
+            rest=give_back,
+        )
         for index in range(count)
     ]
     atexit.register(close_lanes)

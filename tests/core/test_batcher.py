@@ -288,13 +288,28 @@ def test_a_busy_thread_does_not_rest(gate):
     batcher.close(10)
 
 
-def test_a_rest_that_fails_costs_nobody_an_answer(monkeypatch, caplog):
+def test_what_comes_until_the_thread_is_ready_is_in_the_batch(gate):
+    asked, allowed = threading.Semaphore(0), threading.Semaphore(0)
+    batcher = Batcher(gate, ready=lambda: asked.release() or allowed.acquire(timeout=10))
+    gate.opened.release(2)
+    for batch in ("ab", "cd"):
+        first = batcher.submit(Item(batch[0]))
+        assert asked.acquire(timeout=10)
+        second = batcher.submit(Item(batch[1]))
+        allowed.release()
+        assert [first.result(10), second.result(10)] == [*batch.upper()]
+    assert gate.batches == [["a", "b"], ["c", "d"]]
+    batcher.close(10)
+
+
+@pytest.mark.parametrize("hook", ["ready", "rest"])
+def test_a_hook_that_fails_costs_nobody_an_answer(monkeypatch, caplog, hook):
     monkeypatch.setattr(batcher_module, "REST_SECONDS", 0.01)
-    rested = threading.Semaphore(0)
-    batcher = Batcher(lambda items: [item.name for item in items], rest=lambda: rested.release() or 1 / 0)
+    called = threading.Semaphore(0)
+    batcher = Batcher(lambda items: [item.name for item in items], **{hook: lambda: called.release() or 1 / 0})
     for name in ("early", "late"):
         assert batcher.submit(Item(name)).result(10) == name
-        assert rested.acquire(timeout=10)
+        assert called.acquire(timeout=10)
     batcher.close(10)
     assert "ZeroDivisionError" in caplog.text
 

@@ -7,7 +7,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import OperationalError
 
-from channels_app.core import directory, dispatcher, hub, log, tenancy
+from channels_app.core import directory, dispatcher, hub, log, notifier, tenancy
 from channels_app.core import subscriber as subscriber_module
 from channels_app.core.credentials import Credentials
 from channels_app.core.errors import NotFound
@@ -124,6 +124,46 @@ async def test_what_is_published_between_a_read_and_the_start_of_its_room_is_not
         go_on.set()
         await apublish(channel)
         assert await early == [1, 2, 3, 4]
+
+
+# Commits and deliveries take turns
+
+
+async def test_who_commits_can_wait_until_subscribers_were_written_what_was_announced(channel, silent, monkeypatch):
+    monkeypatch.setattr(notifier, "HAND_ON_SECONDS", 10)
+    written = []
+    flush = dispatcher.Dispatcher._flush
+    monkeypatch.setattr(dispatcher.Dispatcher, "_flush", lambda self: written.extend(self._outbox) or flush(self))
+
+    here = hub.current()
+
+    def announce(hint):
+        here.advanced(hint)
+        notifier.wait_until_handed_on()
+        return [event.id for event in written]
+
+    async with hub.subscribe(channel.id, ""):
+        hint = await sync_to_async(hint_of)(channel, (await apublish(channel)).message)
+        assert await asyncio.to_thread(announce, hint) == [1]
+
+
+async def test_who_commits_waits_for_nobody_where_nobody_listens(channel, silent, monkeypatch):
+    monkeypatch.setattr(notifier, "HAND_ON_SECONDS", None)  # for ever
+    here = hub.current()
+    hint = await sync_to_async(hint_of)(channel, (await apublish(channel)).message)
+    async with asyncio.timeout(10):
+        await asyncio.to_thread(lambda: here.advanced(hint) or notifier.wait_until_handed_on())
+
+
+async def test_an_event_loop_that_stands_still_is_waited_for_once(channel, silent, monkeypatch):
+    async with hub.subscribe(channel.id, "") as subscriber:
+        monkeypatch.setattr(notifier, "HAND_ON_SECONDS", 0.001)
+        hint = await sync_to_async(hint_of)(channel, (await apublish(channel)).message)
+        hub.current().advanced(hint)
+        notifier.wait_until_handed_on()  # in the loop's own thread: it cannot hand anything on meanwhile
+        monkeypatch.setattr(notifier, "HAND_ON_SECONDS", None)  # for ever
+        notifier.wait_until_handed_on()
+        assert await take_ids(subscriber, 1) == [1]
 
 
 # Hints are only hints
