@@ -60,11 +60,14 @@ def _layer() -> RedisLayer | None:
 
 
 def announce(hints: Iterable[StreamAdvanced]) -> None:
-    """Called after a commit, in whatever thread committed."""
+    """Called after a commit, in whatever thread committed.
+
+    Others first: this process's own subscribers may be thousands, and while they are written to, nothing else is sent.
+    """
+    _tell_others(hints)
     for receiver in _living():
         for hint in hints:
             receiver.advanced(hint)
-    _tell_others(hints)
 
 
 def wait_until_handed_on() -> None:

@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from channels_redis.core import RedisChannelLayer
-from redis.exceptions import RedisError
+from redis.asyncio import Redis
+from redis.exceptions import ConnectionError, RedisError
 
 ALIVE_SECONDS = 60  # a member that has not received for so long is no member any more
 # ARGV: the sender, the prefix of inboxes, how many messages one holds, the seconds it is kept; then a group and its message,
@@ -65,20 +66,34 @@ class RedisLayer(RedisChannelLayer):  # type: ignore[misc]  # untyped
         by_server: defaultdict[int, list[str]] = defaultdict(list)
         for group in messages:
             by_server[self.consistent_hash(group)].append(group)
-        heard = await asyncio.gather(
-            *(self._send_to_server(index, groups, messages, sender) for index, groups in by_server.items())
-        )
-        return set().union(*heard)
+        sending = [self._send_to_server(index, groups, messages, sender) for index, groups in by_server.items()]
+        # One is awaited here: a task for it would begin a tick later.
+        return await sending[0] if len(sending) == 1 else set().union(*await asyncio.gather(*sending))
 
     async def _send_to_server(
         self, index: int, groups: Sequence[str], messages: Mapping[str, Mapping[str, Any]], sender: str
     ) -> set[str]:
-        connection = self.connection(index)
+        client = await self._sender(index)
         arguments: list[Any] = [sender, self._inbox(), self.capacity, int(self.expiry)]
         for group in groups:
             arguments += [self._group_key(group), self.serialize(messages[group])]
-        heard = await connection.register_script(SEND)(args=arguments)
+        send = client.register_script(SEND)
+        try:
+            heard = await send(args=arguments)
+        except ConnectionError:  # perhaps it was closed while nothing was sent; and what had arrived may come twice
+            heard = await send(args=arguments)
         return {group for group, others in zip(groups, heard, strict=True) if others}
+
+    async def _sender(self, index: int) -> Redis:
+        """A client with a connection of its own: a pool looks at each for some ticks before it gives it out."""
+        pooled = self.connection(index)
+        clients: dict[int | str, Redis] = self._layers[asyncio.get_running_loop()]._connections  # closed with the loop
+        client = clients.get(f"sender-{index}")
+        if client is None:
+            client = clients[f"sender-{index}"] = pooled.client()
+        if client.connection is None:
+            await client.initialize()
+        return client
 
     async def receive_many(self, channel: str, index: int) -> list[dict[str, Any]]:
         """What has come for the channel by that one of the servers, oldest first. Waits some seconds for something to come."""

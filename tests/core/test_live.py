@@ -166,6 +166,24 @@ async def test_an_event_loop_that_stands_still_is_waited_for_once(channel, silen
         assert await take_ids(subscriber, 1) == [1]
 
 
+async def test_other_processes_are_told_before_the_subscribers_here_are_written_to(channel, monkeypatch):
+    order = []
+
+    class Layer:
+        async def send_to_groups(self, messages, sender):
+            order.append("told")
+            return set()
+
+    async with hub.subscribe(channel.id, "") as subscriber:
+        monkeypatch.setattr(notifier, "_layer", Layer)
+        flush = dispatcher.Dispatcher._flush
+        monkeypatch.setattr(dispatcher.Dispatcher, "_flush", lambda self: order.append("written") or flush(self))
+        await apublish(channel)
+        assert await take_ids(subscriber, 1) == [1]
+        assert order == ["told", "written"]
+        monkeypatch.undo()
+
+
 # Hints are only hints
 
 

@@ -1,10 +1,12 @@
 """The channel layer on a real Redis: groups that leave the sender out, and mailboxes that are read as a whole."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import pytest
 from channels.layers import get_channel_layer
+from redis import Redis
 
 from channels_app.core.redis_layer import RedisLayer
 from tests.backends import Backend
@@ -51,6 +53,29 @@ async def test_what_gathered_is_received_at_once_in_order_and_only_once(layer: R
     waiting = asyncio.create_task(numbers(layer, "b"))
     await layer.send_to_groups({"rooms": {"n": 20}}, sender="a")
     assert await waiting == [20]
+
+
+async def test_a_message_leaves_in_the_tick_after_it_was_handed_in(layer: RedisLayer):
+    """Whatever the event loop does next, and for how long."""
+    await layer.group_add("rooms", "b")
+    await layer.send_to_groups({"rooms": {"n": 1}}, sender="a")
+    sending = asyncio.create_task(layer.send_to_groups({"rooms": {"n": 2}}, sender="a"))
+    await asyncio.sleep(0)
+    with Redis.from_url(layer.hosts[0]["address"]) as another:
+        (inbox,) = [key for key in another.scan_iter("*inbox*b") if not key.endswith(b":alive")]
+        deadline = time.monotonic() + 10
+        while another.xlen(inbox) < 2:  # and the event loop stands still
+            assert time.monotonic() < deadline, "it has not left"
+    assert await sending == {"rooms"}
+
+
+async def test_a_connection_that_redis_has_closed_meanwhile_costs_no_message(layer: RedisLayer):
+    await layer.group_add("rooms", "b")
+    await layer.send_to_groups({"rooms": {"n": 1}}, sender="a")
+    with Redis.from_url(layer.hosts[0]["address"]) as another:
+        another.client_kill_filter(_type="normal", skipme=True)
+    assert await layer.send_to_groups({"rooms": {"n": 2}}, sender="a") == {"rooms"}
+    assert await numbers(layer, "b") == [1, 2]
 
 
 async def test_who_does_not_receive_any_more_is_forgotten(layer: RedisLayer):
