@@ -265,11 +265,16 @@ def processes(target: Target, options: Options) -> Iterator[Figure]:
             postgres_and_redis(folder) as environment,
             OURS.serve(folder, {**environment, "PUBSUB_PROCESSES": str(count)}, processes=count, pinned=False) as server,
         ):
-            load = _drive(server, publishers=PUBLISHERS, seconds=options.seconds)
-            yield _figure(target, load, f"PostgreSQL and Redis, {name}: publish", "messages/s", load.answers_per_second)
-            load = _drive(server, subscribers=1_000, publishers=16, window=16, seconds=options.seconds, idle=10)
-            measure = f"PostgreSQL and Redis, {name}: fan-out to 1,000"
-            yield _figure(target, load, measure, "deliveries/s", load.deliveries_per_second)
+            where = f"PostgreSQL and Redis, {name}"
+            for publishers in (PUBLISHERS, 128):
+                load = _drive(server, publishers=publishers, seconds=options.seconds)
+                yield _figure(
+                    target, load, f"{where}: publish, {publishers} connections", "messages/s", load.answers_per_second
+                )
+            for publishers, window in ((16, 1), (16, 16), (128, 0)):
+                load = _drive(server, subscribers=1_000, publishers=publishers, window=window, seconds=options.seconds, idle=10)
+                measure = f"{where}: fan-out to 1,000, {f'{window} in flight' if window else f'{publishers} publishers'}"
+                yield _figure(target, load, measure, "deliveries/s", load.deliveries_per_second)
             yield from _routed(target, server, name, options)
 
 
