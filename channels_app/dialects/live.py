@@ -30,6 +30,23 @@ def json_response(status: int, body: Mapping[str, object], headers: Mapping[str,
 
 
 def header_list(headers: Mapping[str, str]) -> Headers:
+    """With those that Django adds to every answer of a view."""
+    return [*_security_headers(), *_encoded(headers)]
+
+
+@functools.cache
+def _security_headers() -> Headers:
+    """What SecurityMiddleware adds. Redirects to https and HSTS are the proxy's, which ends TLS."""
+    headers = {
+        "Referrer-Policy": settings.SECURE_REFERRER_POLICY,
+        "Cross-Origin-Opener-Policy": settings.SECURE_CROSS_ORIGIN_OPENER_POLICY,
+    }
+    if settings.SECURE_CONTENT_TYPE_NOSNIFF:
+        headers["X-Content-Type-Options"] = "nosniff"
+    return _encoded(headers)
+
+
+def _encoded(headers: Mapping[str, str]) -> Headers:
     return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
 
 
