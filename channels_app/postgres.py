@@ -7,7 +7,7 @@ runs then. So the time is kept on this side.
 import time
 from collections.abc import Generator
 from contextvars import ContextVar
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import psycopg
 from psycopg.abc import PQGen
@@ -23,6 +23,15 @@ class PromptConnection(psycopg.Connection[Any]):
     """`seconds` a statement may take; None: as long as it likes, which is right for commands such as migrate."""
 
     seconds: ClassVar[float | None] = None
+
+    @classmethod
+    def connect(cls, *args: Any, **kwargs: Any) -> Self:
+        try:
+            return super().connect(*args, **kwargs)
+        except psycopg.Error as error:
+            # psycopg leaves what it had begun to the garbage collector, in a cycle with the error's traceback. Until that
+            # runs PostgreSQL counts another client, for each attempt while it did not answer.
+            raise error.with_traceback(None) from None
 
     def wait(self, gen: PQGen[Any], *args: Any, **kwargs: Any) -> Any:
         if self.seconds is None or unhurried.get():
