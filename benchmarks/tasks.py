@@ -271,14 +271,22 @@ def processes(target: Target, options: Options) -> Iterator[Figure]:
                 yield _figure(
                     target, load, f"{where}: publish, {publishers} connections", "messages/s", load.answers_per_second
                 )
-            for publishers, window in ((16, 1), (16, 16), (128, 0)):
-                load = _drive(server, subscribers=1_000, publishers=publishers, window=window, seconds=options.seconds, idle=10)
-                measure = f"{where}: fan-out to 1,000, {f'{window} in flight' if window else f'{publishers} publishers'}"
-                yield _figure(target, load, measure, "deliveries/s", load.deliveries_per_second)
-            yield from _routed(target, server, name, options)
+            yield from _shared(target, server, where, options)
+            if count > 1:
+                at_one = replace(server, publish=server.publishing("lobby", at=server.urls[:1]))
+                yield from _shared(target, at_one, f"{where}, publishes to one of them", options)
+            yield from _routed(target, server, where, options)
 
 
-def _routed(target: Target, server: OurServer, name: str, options: Options) -> Iterator[Figure]:
+def _shared(target: Target, server: OurServer, where: str, options: Options) -> Iterator[Figure]:
+    """One channel, to which 1,000 listen at all processes."""
+    for publishers, window in ((16, 1), (16, 16), (128, 0)):
+        load = _drive(server, subscribers=1_000, publishers=publishers, window=window, seconds=options.seconds, idle=10)
+        measure = f"{where}: fan-out to 1,000, {f'{window} in flight' if window else f'{publishers} publishers'}"
+        yield _figure(target, load, measure, "deliveries/s", load.deliveries_per_second)
+
+
+def _routed(target: Target, server: OurServer, where: str, options: Options) -> Iterator[Figure]:
     """Two channels, and all who use one of them at one process (docs/scaling.md, "Route by channel")."""
     sides = []
     for index, channel in enumerate(("left", "right")):
@@ -290,7 +298,7 @@ def _routed(target: Target, server: OurServer, name: str, options: Options) -> I
         with ThreadPoolExecutor(len(sides)) as pool:
             return list(pool.map(lambda side: _drive(side, seconds=options.seconds, **load), sides))
 
-    measure = f"PostgreSQL and Redis, {name}, two channels"
+    measure = f"{where}, two channels"
     loads = both(publishers=PUBLISHERS // 2)
     yield _sum(target, loads, f"{measure}: publish", "messages/s", [load.answers_per_second for load in loads])
     loads = both(subscribers=500, publishers=16, window=16, idle=10)
