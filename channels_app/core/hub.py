@@ -11,10 +11,10 @@ import asyncio
 import contextlib
 import logging
 import random
-import threading
 import weakref
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from threading import Event
 from typing import Any
 
 from django.db import DatabaseError
@@ -112,7 +112,7 @@ class Hub:
         self._inbox = notifier.Inbox(self)
         self._ticking: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._handed_on = threading.Event()  # what was told is with the transports
+        self._handed_on = Event()  # what was told is with the transports
         self._handed_on.set()
         notifier.register(self)
 
