@@ -5,6 +5,7 @@ runs then. So the time is kept on this side.
 """
 
 import time
+import traceback
 from collections.abc import Generator
 from contextvars import ContextVar
 from typing import Any, ClassVar, Self
@@ -31,6 +32,7 @@ class PromptConnection(psycopg.Connection[Any]):
         except psycopg.Error as error:
             # psycopg leaves what it had begun to the garbage collector, in a cycle with the error's traceback. Until that
             # runs PostgreSQL counts another client, for each attempt while it did not answer.
+            traceback.clear_frames(error.__traceback__)
             raise error.with_traceback(None) from None
 
     def wait(self, gen: PQGen[Any], *args: Any, **kwargs: Any) -> Any:

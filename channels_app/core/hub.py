@@ -125,7 +125,7 @@ class Hub:
 
     def wait_until_handed_on(self, seconds: float) -> None:
         if not self._handed_on.wait(seconds):
-            self._handed_on.set()  # the loop is busy with something else, or stands still: nobody waits for it twice
+            self._handed_on.set()  # the loop is busy with something else, or stands still: waited for once an announcement
 
     def deleted(self, channel_id: int) -> None:
         self.loop.call_soon_threadsafe(self._deleted, channel_id)
@@ -169,10 +169,7 @@ class Hub:
     # Hints
 
     def _advanced(self, hint: StreamAdvanced) -> None:
-        rooms = self._dispatchers.get(hint.channel_id)
-        if not rooms:
-            self._handed_on.set()
-            return
+        rooms = self._dispatchers.get(hint.channel_id, {})
         for room, last_id in hint.heads.items():
             if room in rooms:
                 rooms[room].advance(hint.epoch, last_id, [m for m in hint.messages if m.room == room])

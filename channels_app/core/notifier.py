@@ -77,7 +77,7 @@ def wait_until_handed_on() -> None:
     well. A transaction beside it would have few messages, and both would run slower; after it, it has those of all who were
     answered meanwhile.
     """
-    for receiver in list(_receivers):
+    for receiver in _living():
         receiver.wait_until_handed_on(HAND_ON_SECONDS)
 
 

@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from channels_redis.core import RedisChannelLayer
-from redis.asyncio import Redis
 from redis.exceptions import ConnectionError, RedisError
 
 ALIVE_SECONDS = 60  # a member that has not received for so long is no member any more
@@ -73,27 +72,15 @@ class RedisLayer(RedisChannelLayer):  # type: ignore[misc]  # untyped
     async def _send_to_server(
         self, index: int, groups: Sequence[str], messages: Mapping[str, Mapping[str, Any]], sender: str
     ) -> set[str]:
-        client = await self._sender(index)
+        send = self.connection(index).register_script(SEND)
         arguments: list[Any] = [sender, self._inbox(), self.capacity, int(self.expiry)]
         for group in groups:
             arguments += [self._group_key(group), self.serialize(messages[group])]
-        send = client.register_script(SEND)
         try:
             heard = await send(args=arguments)
         except ConnectionError:  # perhaps it was closed while nothing was sent; and what had arrived may come twice
             heard = await send(args=arguments)
         return {group for group, others in zip(groups, heard, strict=True) if others}
-
-    async def _sender(self, index: int) -> Redis:
-        """A client with a connection of its own: a pool looks at each for some ticks before it gives it out."""
-        pooled = self.connection(index)
-        clients: dict[int | str, Redis] = self._layers[asyncio.get_running_loop()]._connections  # closed with the loop
-        client = clients.get(f"sender-{index}")
-        if client is None:
-            client = clients[f"sender-{index}"] = pooled.client()
-        if client.connection is None:
-            await client.initialize()
-        return client
 
     async def receive_many(self, channel: str, index: int) -> list[dict[str, Any]]:
         """What has come for the channel by that one of the servers, oldest first. Waits some seconds for something to come."""

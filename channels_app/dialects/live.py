@@ -37,13 +37,13 @@ def header_list(headers: Mapping[str, str]) -> Headers:
 @functools.cache
 def _security_headers() -> Headers:
     """What SecurityMiddleware adds. Redirects to https and HSTS are the proxy's, which ends TLS."""
+    policy = settings.SECURE_REFERRER_POLICY
     headers = {
-        "Referrer-Policy": settings.SECURE_REFERRER_POLICY,
+        "Referrer-Policy": policy if isinstance(policy, str) else ",".join(policy or ()),
         "Cross-Origin-Opener-Policy": settings.SECURE_CROSS_ORIGIN_OPENER_POLICY,
+        "X-Content-Type-Options": "nosniff" if settings.SECURE_CONTENT_TYPE_NOSNIFF else "",
     }
-    if settings.SECURE_CONTENT_TYPE_NOSNIFF:
-        headers["X-Content-Type-Options"] = "nosniff"
-    return _encoded(headers)
+    return _encoded({name: value for name, value in headers.items() if value})
 
 
 def _encoded(headers: Mapping[str, str]) -> Headers:

@@ -7,7 +7,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import OperationalError
 
-from channels_app.core import directory, dispatcher, hub, log, notifier, tenancy
+from channels_app.core import directory, dispatcher, hub, log, notifier, publishing, tenancy
 from channels_app.core import subscriber as subscriber_module
 from channels_app.core.credentials import Credentials
 from channels_app.core.errors import NotFound
@@ -147,6 +147,15 @@ async def test_who_commits_can_wait_until_subscribers_were_written_what_was_anno
         assert await asyncio.to_thread(announce, hint) == [1]
 
 
+async def test_every_lane_waits_before_a_transaction(channel, monkeypatch):
+    waits = []
+    publishing.close_lanes()
+    monkeypatch.setattr(notifier, "wait_until_handed_on", lambda: waits.append(1))
+    await apublish(channel)
+    publishing.close_lanes()
+    assert waits == [1]
+
+
 async def test_who_commits_waits_for_nobody_where_nobody_listens(channel, silent, monkeypatch):
     monkeypatch.setattr(notifier, "HAND_ON_SECONDS", None)  # for ever
     here = hub.current()
@@ -155,7 +164,7 @@ async def test_who_commits_waits_for_nobody_where_nobody_listens(channel, silent
         await asyncio.to_thread(lambda: here.advanced(hint) or notifier.wait_until_handed_on())
 
 
-async def test_an_event_loop_that_stands_still_is_waited_for_once(channel, silent, monkeypatch):
+async def test_an_event_loop_that_stands_still_is_waited_for_once_an_announcement(channel, silent, monkeypatch):
     async with hub.subscribe(channel.id, "") as subscriber:
         monkeypatch.setattr(notifier, "HAND_ON_SECONDS", 0.001)
         hint = await sync_to_async(hint_of)(channel, (await apublish(channel)).message)

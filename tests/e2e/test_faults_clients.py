@@ -71,8 +71,8 @@ async def test_a_restart_sends_everybody_away_and_loses_nothing(
         stopping = asyncio.create_task(asyncio.to_thread(server.terminate))
         await stopping
         took = time.monotonic() - started
+        statuses = {answer.status_code for answer in await asyncio.gather(*polls)}
         ends = [at - started for follower in swarm.followers for at, _ in follower.closes]
-        statuses = {poll.result().status_code for poll in polls}
         await asyncio.to_thread(server.start)
         await swarm.connected()
         async with swarm.publishing(4):
