@@ -25,6 +25,7 @@ PROCESS = f"pubsub.{uuid.uuid4().hex}"  # the name of our inbox, which our own h
 MERGED_BYTES = 1024 * 1024  # of messages in all hints that go out together; readers find what is past it in the log
 PAUSE = 0.01  # seconds between two questions whether anybody else listens, while nobody does
 HAND_ON_SECONDS = 0.02
+SEND_SECONDS = 2.0
 TELL_SECONDS = 10.0  # between two lines about the same trouble
 
 
@@ -185,7 +186,8 @@ def _keep(task: asyncio.Task[Any]) -> None:
 async def _send(layer: RedisLayer, events: Mapping[str, Mapping[str, Any]]) -> set[str]:
     """Tell each group; returns those that somebody else is in."""
     try:
-        listened = await layer.send_to_groups(events, sender=PROCESS)
+        async with asyncio.timeout(SEND_SECONDS):  # a connection may hang for hours: what comes later goes by another one
+            listened = await layer.send_to_groups(events, sender=PROCESS)
     except Exception as error:  # noqa: BLE001  (whatever a broken Redis raises: the hint is lost, the safety poll makes up for it)
         metrics.HINTS_FAILED.inc(len(events))
         _tell("A hint to other processes was lost", error)

@@ -104,6 +104,17 @@ async def test_messages_past_the_limit_are_left_to_the_log(monkeypatch):
     assert {group: ids(event) for group, event in (await layer.next_sent()).items()} == {"pubsub.1": [2], "pubsub.2": []}
 
 
+async def test_a_layer_that_hangs_costs_its_hints_and_none_after_them(monkeypatch):
+    monkeypatch.setattr(notifier, "SEND_SECONDS", 0.01)
+    layer, outbox = Layer("pubsub.1"), Outbox()
+    layer.may_arrive.clear()
+    outbox.put(layer, [hint(1)])
+    async with asyncio.timeout(10):
+        await layer.next_sent()
+        outbox.put(layer, [hint(2)])
+        assert (await layer.next_sent())["pubsub.1"]["heads"] == {"": 2}
+
+
 async def test_a_layer_that_fails_costs_hints_and_one_line(caplog, monkeypatch):
     monkeypatch.setattr(notifier, "_silent_until", {})
     layer, outbox = Layer("pubsub.1"), Outbox()
