@@ -29,7 +29,9 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
     """
     work = asyncio.get_running_loop().run_in_executor(_threads, functools.partial(with_connection, function, *args, **kwargs))
     try:
-        return await asyncio.wait_for(work, conf.PUBLISH_TIMEOUT)
+        # Not wait_for: before Python 3.12 it forgets that it was cancelled when the work is done in the same moment.
+        async with asyncio.timeout(conf.PUBLISH_TIMEOUT):
+            return await work
     except TimeoutError:
         raise OperationalError("The database did not answer in time.") from None
 

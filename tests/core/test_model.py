@@ -72,7 +72,9 @@ class Reader:
         """Take what comes until nothing has come for a moment."""
         try:
             while True:
-                self.take(await asyncio.wait_for(self.subscriber.next(), patience))
+                async with asyncio.timeout(patience):
+                    events = await self.subscriber.next()
+                self.take(events)
         except TimeoutError:
             pass
         while self.wired and not self.subscriber.rest(lambda: None):
