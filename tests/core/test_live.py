@@ -147,6 +147,7 @@ async def test_who_commits_can_wait_until_subscribers_were_written_what_was_anno
         assert await asyncio.to_thread(announce, hint) == [1]
 
 
+@pytest.mark.skipif(not publishing.conf.GROUP_COMMIT, reason="without group commit there are no lanes")
 async def test_every_lane_waits_before_a_transaction(channel, monkeypatch):
     waits = []
     publishing.close_lanes()
