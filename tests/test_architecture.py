@@ -119,8 +119,7 @@ def test_only_the_batcher_and_the_way_to_the_database_own_threads() -> None:
     allowed = {APP / "core" / "batcher.py", APP / "core" / "database.py"}
     others = [path for path in files() if path not in allowed]
     found = importers(others, "threading", "_thread", "concurrent.futures.ThreadPoolExecutor", "multiprocessing")
-    starting_nothing = (" threading.Lock", " threading.Event")
-    assert not [place for place in found if not place.endswith(starting_nothing)]
+    assert not [place for place in found if not place.endswith(" threading.Lock")]  # a lock starts nothing
 
 
 def test_no_file_is_longer_than_a_reader_can_hold() -> None:

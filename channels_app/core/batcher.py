@@ -69,6 +69,24 @@ class BatcherClosed(Exception):
     """The batcher takes no more entries."""
 
 
+class Gate:
+    """Lets a batcher's thread wait for others, who open and shut it from any thread; open at first."""
+
+    def __init__(self) -> None:
+        self._opened = threading.Event()
+        self.open()
+
+    def open(self) -> None:
+        self._opened.set()
+
+    def shut(self) -> None:
+        self._opened.clear()
+
+    def wait(self, seconds: float | None) -> bool:
+        """Whether it was opened in that time."""
+        return self._opened.wait(seconds)
+
+
 class Batcher(Generic[E, R]):
     """Runs `handle` over batches of submitted entries, in the order of submission, in one thread of its own.
 

@@ -14,7 +14,6 @@ import random
 import weakref
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from threading import Event
 from typing import Any
 
 from django.db import DatabaseError
@@ -22,6 +21,7 @@ from django.db import DatabaseError
 from channels_app.conf import conf
 
 from . import directory, log, metrics, notifier, recovery
+from .batcher import Gate
 from .database import in_thread
 from .dispatcher import Dispatcher
 from .errors import PubSubError
@@ -112,20 +112,19 @@ class Hub:
         self._inbox = notifier.Inbox(self)
         self._ticking: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._handed_on = Event()  # what was told is with the transports
-        self._handed_on.set()
+        self._handed_on = Gate()  # shut while what was told is not with the transports
         notifier.register(self)
 
     # Told from any thread (notifier.Receiver)
 
     def advanced(self, hint: StreamAdvanced) -> None:
         if hint.channel_id in self._dispatchers:
-            self._handed_on.clear()
+            self._handed_on.shut()
         self.loop.call_soon_threadsafe(self._advanced, hint)
 
     def wait_until_handed_on(self, seconds: float) -> None:
         if not self._handed_on.wait(seconds):
-            self._handed_on.set()  # the loop is busy with something else, or stands still: waited for once an announcement
+            self._handed_on.open()  # the loop is busy with something else, or stands still: waited for once an announcement
 
     def deleted(self, channel_id: int) -> None:
         self.loop.call_soon_threadsafe(self._deleted, channel_id)
@@ -175,7 +174,7 @@ class Hub:
                 rooms[room].advance(hint.epoch, last_id, [m for m in hint.messages if m.room == room])
         if ALL_ROOMS in rooms:
             rooms[ALL_ROOMS].advance(hint.epoch, hint.last_id, hint.messages)
-        self.loop.call_soon(self._handed_on.set)  # after what the dispatchers do at the end of this tick
+        self.loop.call_soon(self._handed_on.open)  # after what the dispatchers do at the end of this tick
 
     def _deleted(self, channel_id: int) -> None:
         for dispatcher in self._dispatchers.pop(channel_id, {}).values():

@@ -24,8 +24,8 @@ logger = logging.getLogger(__name__)
 PROCESS = f"pubsub.{uuid.uuid4().hex}"  # the name of our inbox, which our own hints leave out
 MERGED_BYTES = 1024 * 1024  # of messages in all hints that go out together; readers find what is past it in the log
 PAUSE = 0.01  # seconds between two questions whether anybody else listens, while nobody does
-HAND_ON_SECONDS = 0.02
-SEND_SECONDS = 2.0
+HAND_ON_SECONDS = 0.02  # that a commit waits at most for the deliveries of the one before
+SEND_SECONDS = 2.0  # that hints may take to reach Redis; the safety poll finds what they would have told
 TELL_SECONDS = 10.0  # between two lines about the same trouble
 
 

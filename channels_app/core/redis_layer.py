@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from channels_redis.core import RedisChannelLayer
-from redis.exceptions import ConnectionError, RedisError
+from redis.exceptions import ConnectionError as Disconnected
+from redis.exceptions import RedisError
 
 ALIVE_SECONDS = 60  # a member that has not received for so long is no member any more
 # ARGV: the sender, the prefix of inboxes, how many messages one holds, the seconds it is kept; then a group and its message,
@@ -78,7 +79,7 @@ class RedisLayer(RedisChannelLayer):  # type: ignore[misc]  # untyped
             arguments += [self._group_key(group), self.serialize(messages[group])]
         try:
             heard = await send(args=arguments)
-        except ConnectionError:  # perhaps it was closed while nothing was sent; and what had arrived may come twice
+        except Disconnected:  # perhaps it was closed while nothing was sent; and what had arrived may come twice
             heard = await send(args=arguments)
         return {group for group, others in zip(groups, heard, strict=True) if others}
 

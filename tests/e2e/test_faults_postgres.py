@@ -68,7 +68,7 @@ async def check(
             await asyncio.to_thread(trouble, seconds)
             ended = time.monotonic()
             await swarm.acknowledged(EACH)
-            connections = await asyncio.to_thread(_connections, postgres)
+            connections = await asyncio.to_thread(postgres.connections)
         await swarm.caught_up()
     figures = swarm.tally()
     refused = [answer for answer in swarm.answers if answer.status not in (200, 201)]
@@ -85,14 +85,6 @@ async def check(
     assert recovered < RECOVERY_SECONDS
     assert connections <= POOL
     assert not swarm.close_codes, "live connections stay"
-
-
-def _connections(postgres: Postgres) -> int:
-    """How many it has, once it has noticed that those from before the trouble were given up."""
-    deadline = time.monotonic() + RECOVERY_SECONDS
-    while (count := postgres.connections()) > POOL and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return count
 
 
 class Attempt:
@@ -168,7 +160,7 @@ async def test_a_stall_keeps_nobody_waiting_whatever_they_want(
     recovered = time.monotonic() - ended
     refused = {name: sum(answer[:2] == (503, True) for of, answer in answers if of == name) for name in good}
     slowest = {name: max(answer[2] for of, answer in answers if of == name) for name in good}
-    connections = await asyncio.to_thread(_connections, postgres)
+    connections = await asyncio.to_thread(postgres.connections)
     more = psutil.Process(server.pid).num_threads() - threads
     with capsys.disabled():
         print(
