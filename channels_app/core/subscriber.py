@@ -109,6 +109,7 @@ class Subscriber:
         "_page",
         "_position",
         "_reached",
+        "_reading",
         "_wake",
         "access",
         "access_as_of",
@@ -150,6 +151,7 @@ class Subscriber:
         self._bytes = 0
         self._reached = 0  # when live: the position once the buffer has been taken
         self._page = PAGE
+        self._reading = False
         self._closed: CloseReason | None = None
         self._wake: Callable[[], None] | None = None
 
@@ -266,7 +268,16 @@ class Subscriber:
             self._position = self._reached = self._feed.offered
 
     async def next(self) -> list[Event]:
-        """The next events, at least one. Raises SubscriberClosed."""
+        """The next events, at least one. Raises SubscriberClosed. One reader at a time: two would undo each other's steps."""
+        if self._reading:
+            raise RuntimeError("Another reader waits for this subscriber's next events.")
+        self._reading = True
+        try:
+            return await self._next()
+        finally:
+            self._reading = False
+
+    async def _next(self) -> list[Event]:
         while True:
             if self._closed:
                 raise SubscriberClosed(self._closed)

@@ -249,6 +249,33 @@ async def test_a_message_that_is_told_of_while_a_gap_is_read_is_not_forgotten(ch
 # Slow readers
 
 
+async def test_a_second_reader_is_refused_and_the_first_one_reads_on(channel):
+    async with hub.subscribe(channel.id, "") as subscriber:
+        first = asyncio.create_task(take_ids(subscriber, 1))
+        await asyncio.sleep(0)
+        with pytest.raises(RuntimeError, match="Another reader"):
+            await subscriber.next()
+        await apublish(channel)
+        assert await first == [1]
+
+
+async def test_a_reader_that_gave_up_in_the_middle_of_a_page_reads_it_the_next_time(channel, settings, monkeypatch):
+    settings.PUBSUB = {"SAFETY_POLL": 3600, "SUBSCRIBER_BYTES": 200}
+    async with hub.subscribe(channel.id, "") as subscriber:
+        await apublish_many(channel, 20)  # more than waits for a reader: it reads from the log
+        linger, was_read, go_on = lingering(subscriber_module.read_page)
+        with monkeypatch.context() as patched:
+            patched.setattr(subscriber_module, "read_page", linger)
+            given_up = asyncio.create_task(subscriber.next())
+            await asyncio.to_thread(was_read.wait, 10)
+        given_up.cancel()
+        go_on.set()
+        await asyncio.wait({given_up})
+        assert given_up.cancelled()
+        assert not subscriber.rest(lambda: None)
+        assert await take_ids(subscriber, 20) == list(range(1, 21))
+
+
 async def test_a_slow_reader_falls_back_to_the_log_and_misses_nothing(channel, settings):
     settings.PUBSUB = {"SUBSCRIBER_BYTES": 2_000}
     async with hub.subscribe(channel.id, "") as slow, hub.subscribe(channel.id, "") as fast:
