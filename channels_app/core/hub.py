@@ -195,8 +195,9 @@ class Hub:
                 await self._check_rights()
             except DatabaseError as error:
                 logger.warning("The safety poll waits for the log: %s", error)
-            await self._reap_idle()
-        await self._inbox.close()
+            self._reap_idle()
+            if not self._dispatchers:
+                await self._inbox.close()  # in the loop: who comes meanwhile is looked after as well
 
     async def _poll_heads(self) -> None:
         keys = [(d.channel_id, d.room) for d in self._all_dispatchers() if d.has_subscribers]
@@ -212,22 +213,19 @@ class Hub:
                 self._deleted(channel_id)
             elif dispatcher.advance(head.epoch, head.last_id):
                 metrics.HINTS_MISSED.inc()
-                # The hint was lost, perhaps with the group's memory of us: join it again.
-                await self._inbox.watch(channel_id, again=True)
+                # The hint was lost, perhaps with the group's memory of us: join it again. Nobody waits for Redis here.
+                self._start(self._inbox.watch(channel_id, again=True))
 
-    async def _reap_idle(self) -> None:
+    def _reap_idle(self) -> None:
         now = self.loop.time()
         idle = [d for d in self._all_dispatchers() if not d.has_subscribers and now - d.idle_since > IDLE_SECONDS]
         for dispatcher in idle:
-            # No await between this look and the removal: a subscriber that comes now finds it, or makes a new one.
-            rooms = self._dispatchers.get(dispatcher.channel_id, {})
-            if dispatcher.has_subscribers or rooms.get(dispatcher.room) is not dispatcher:
-                continue
+            rooms = self._dispatchers[dispatcher.channel_id]
             del rooms[dispatcher.room]
             if not rooms:
                 del self._dispatchers[dispatcher.channel_id]
                 # A subscriber that joins while we leave may lose its hints: the safety poll joins the group again.
-                await self._inbox.unwatch(dispatcher.channel_id)
+                self._start(self._inbox.unwatch(dispatcher.channel_id))
 
     def _all_dispatchers(self) -> list[Dispatcher]:
         return [dispatcher for rooms in self._dispatchers.values() for dispatcher in rooms.values()]

@@ -25,7 +25,7 @@ PROCESS = f"pubsub.{uuid.uuid4().hex}"  # the name of our inbox, which our own h
 MERGED_BYTES = 1024 * 1024  # of messages in all hints that go out together; readers find what is past it in the log
 PAUSE = 0.01  # seconds between two questions whether anybody else listens, while nobody does
 HAND_ON_SECONDS = 0.02  # that a commit waits at most for the deliveries of the one before
-SEND_SECONDS = 2.0  # that hints may take to reach Redis; the safety poll finds what they would have told
+ANSWER_SECONDS = 2.0  # that Redis may take; the safety poll finds what hints would have told
 TELL_SECONDS = 10.0  # between two lines about the same trouble
 
 
@@ -186,7 +186,7 @@ def _keep(task: asyncio.Task[Any]) -> None:
 async def _send(layer: RedisLayer, events: Mapping[str, Mapping[str, Any]]) -> set[str]:
     """Tell each group; returns those that somebody else is in."""
     try:
-        async with asyncio.timeout(SEND_SECONDS):  # a connection may hang for hours: what comes later goes by another one
+        async with asyncio.timeout(ANSWER_SECONDS):  # a connection may hang for hours: what comes later goes by another one
             listened = await layer.send_to_groups(events, sender=PROCESS)
     except Exception as error:  # noqa: BLE001  (whatever a broken Redis raises: the hint is lost, the safety poll makes up for it)
         metrics.HINTS_FAILED.inc(len(events))
@@ -208,9 +208,10 @@ def _tell(trouble: str, error: Exception) -> None:
 
 
 async def check() -> None:
-    """Raise whatever the channel layer raises when it is away; it may also take long."""
+    """Raise whatever the channel layer raises when it is away, and TimeoutError when it says nothing."""
     if layer := _layer():
-        await layer.send_to_groups({_group(0): {"type": "pubsub.check"}}, sender=PROCESS)  # a group that nobody is in
+        async with asyncio.timeout(ANSWER_SECONDS):
+            await layer.send_to_groups({_group(0): {"type": "pubsub.check"}}, sender=PROCESS)  # a group that nobody is in
 
 
 # Hearing
@@ -227,7 +228,8 @@ class Inbox:
     async def watch(self, channel_id: int, *, again: bool = False) -> None:
         """Hear of that channel. A failure is logged only: the safety poll reads what is not heard.
 
-        All readers of a channel wait for one joining of its group. `again`: join even so, Redis may have forgotten us.
+        All readers of a channel wait for one joining of its group. `again`: once that is over, join it again, since Redis may
+        have forgotten us.
         """
         layer = _layer()
         if layer is None:
@@ -235,13 +237,15 @@ class Inbox:
         loop = asyncio.get_running_loop()
         if not self._tasks:
             self._tasks = [loop.create_task(self._receive(layer, index)) for index in range(layer.ring_size)]
-        if again or channel_id not in self._joining:
-            self._joining[channel_id] = loop.create_task(self._join(layer, channel_id))
-        await asyncio.shield(self._joining[channel_id])  # who joins first may leave before the others
+        joining = self._joining.get(channel_id)
+        if joining is None or (again and joining.done()):
+            joining = self._joining[channel_id] = loop.create_task(self._join(layer, channel_id))
+        await asyncio.shield(joining)  # who joins first may leave before the others
 
     async def _join(self, layer: RedisLayer, channel_id: int) -> None:
         try:
-            await layer.group_add(_group(channel_id), PROCESS)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await layer.group_add(_group(channel_id), PROCESS)
         except Exception as error:  # noqa: BLE001  (as in _send)
             self._joining.pop(channel_id, None)
             _tell("Hints for some channels will not arrive", error)
@@ -252,7 +256,8 @@ class Inbox:
             return
         self._joining.pop(channel_id, None)
         try:
-            await layer.group_discard(_group(channel_id), PROCESS)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await layer.group_discard(_group(channel_id), PROCESS)
         except Exception as error:  # noqa: BLE001  (as in _send; a hint too many is ignored)
             _tell("Still listed for some channels", error)
 
@@ -266,17 +271,18 @@ class Inbox:
     async def _receive(self, layer: RedisLayer, index: int) -> None:
         while True:
             try:
-                events = await layer.receive_many(PROCESS, index)
-            except Exception as error:  # noqa: BLE001  (as in _send: Redis is away; look again in a moment)
+                for event in await layer.receive_many(PROCESS, index):
+                    metrics.HINTS_RECEIVED.inc()
+                    self._hear(event)
+            except Exception as error:  # noqa: BLE001  (as in _send, and what another version of this server says)
                 _tell("No hints for the moment", error)
                 await asyncio.sleep(1)
-                continue
-            for event in events:
-                metrics.HINTS_RECEIVED.inc()
-                if event["type"] == "pubsub.deleted":
-                    self._receiver.deleted(event["channel_id"])
-                else:
-                    self._receiver.advanced(_decode(event))
+
+    def _hear(self, event: Mapping[str, Any]) -> None:
+        if event["type"] == "pubsub.deleted":
+            self._receiver.deleted(event["channel_id"])
+        else:
+            self._receiver.advanced(_decode(event))
 
 
 def _group(channel_id: int) -> str:
@@ -294,7 +300,7 @@ def _encode(hint: StreamAdvanced) -> dict[str, Any]:
     }
 
 
-def _decode(event: dict[str, Any]) -> StreamAdvanced:
+def _decode(event: Mapping[str, Any]) -> StreamAdvanced:
     channel_id = event["channel_id"]
     messages = tuple(Message(channel_id, *fields) for fields in event["messages"])
     return StreamAdvanced(channel_id, event["epoch"], event["heads"], messages)

@@ -16,6 +16,7 @@ from channels_redis.core import RedisChannelLayer
 from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import RedisError
 
+ANSWER_SECONDS = 2.0  # that Redis may take longer than it was told to wait
 ALIVE_SECONDS = 60  # a member that has not received for so long is no member any more
 # ARGV: the sender, the prefix of inboxes, how many messages one holds, the seconds it is kept; then a group and its message,
 # in turns. Returns for each group whether anybody but the sender is in it.
@@ -84,7 +85,15 @@ class RedisLayer(RedisChannelLayer):  # type: ignore[misc]  # untyped
         return {group for group, others in zip(groups, heard, strict=True) if others}
 
     async def receive_many(self, channel: str, index: int) -> list[dict[str, Any]]:
-        """What has come for the channel by that one of the servers, oldest first. Waits some seconds for something to come."""
+        """What has come for the channel by that one of the servers, oldest first. Waits some seconds for something to come.
+
+        Raises TimeoutError when Redis says nothing at all: the connection may have died without a word.
+        """
+        async with asyncio.timeout(self.brpop_timeout + ANSWER_SECONDS):
+            received = await self._read_inbox(channel, index)
+        return [self.deserialize(fields[b"m"]) for _, fields in received]
+
+    async def _read_inbox(self, channel: str, index: int) -> list[tuple[bytes, dict[bytes, bytes]]]:
         place = index, channel
         if time.monotonic() > self._alive_until.get(place, 0.0):
             await self._stay_alive(*place)
@@ -93,4 +102,4 @@ class RedisLayer(RedisChannelLayer):  # type: ignore[misc]  # untyped
         received = [entry for _, entries in found for entry in entries]
         if received:
             self._read[place] = received[-1][0]
-        return [self.deserialize(fields[b"m"]) for _, fields in received]
+        return received

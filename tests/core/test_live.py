@@ -204,6 +204,74 @@ async def test_lost_hints_cost_the_safety_poll_and_no_message(channel, silent, s
         assert await take_ids(subscriber, 5) == [1, 2, 3, 4, 5]
 
 
+class SilentRedis:
+    """Says nothing any more, as a machine that was cut off or paused."""
+
+    ring_size = 1
+
+    def __init__(self):
+        self.left = asyncio.Event()
+
+    async def group_add(self, group, channel):
+        await asyncio.Event().wait()
+
+    async def group_discard(self, group, channel):
+        self.left.set()
+        await asyncio.Event().wait()
+
+    async def receive_many(self, channel, index):
+        await asyncio.Event().wait()
+
+    async def send_to_groups(self, messages, sender):
+        return set()
+
+
+async def test_a_redis_that_hangs_stops_neither_the_safety_poll_nor_the_look_at_rights(
+    channel, silent, settings, monkeypatch, make_channel, key
+):
+    settings.PUBSUB = {"SAFETY_POLL": 0.05}
+    monkeypatch.setattr(hub, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(notifier, "ANSWER_SECONDS", 0.01)
+    others = await sync_to_async(make_channel)("others")
+    by_right_of = await sync_to_async(access)(key[1], channel)
+    redis = SilentRedis()
+    monkeypatch.setattr(notifier, "_layer", lambda: redis)
+    async with hub.subscribe(channel.id, "", access=by_right_of) as subscriber, hub.subscribe(channel.id, "") as another:
+        monkeypatch.setattr(notifier, "ANSWER_SECONDS", 3600)
+        async with asyncio.timeout(10):
+            for id_ in (1, 2):
+                await apublish(channel)
+                assert await take_ids(another, 1) == await take_ids(subscriber, 1) == [id_]
+            await sync_to_async(_revoke_silently)(key[0])
+            assert await close_reason(subscriber) == REVOKED
+        monkeypatch.setattr(notifier, "ANSWER_SECONDS", 0.01)
+        async with hub.subscribe(others.id, ""):
+            monkeypatch.setattr(notifier, "ANSWER_SECONDS", 3600)
+        async with asyncio.timeout(10):
+            await redis.left.wait()
+            await apublish(channel)
+            assert await take_ids(another, 1) == [3]
+
+
+async def test_who_comes_while_the_inbox_is_closed_is_looked_after(channel, silent, settings, monkeypatch):
+    settings.PUBSUB = {"SAFETY_POLL": 0.05}
+    monkeypatch.setattr(hub, "IDLE_SECONDS", 0.0)
+    closing, go_on = asyncio.Event(), asyncio.Event()
+
+    async def close(inbox):
+        closing.set()
+        await go_on.wait()
+
+    monkeypatch.setattr(notifier.Inbox, "close", close)
+    async with hub.subscribe(channel.id, ""):
+        pass
+    await closing.wait()
+    async with hub.subscribe(channel.id, "") as subscriber:
+        go_on.set()
+        await apublish(channel)
+        assert await take_ids(subscriber, 1) == [1]
+
+
 @pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (1, 1, 0, 0, 3, 3, 2), (3,), (0, 3)])
 async def test_hints_may_be_repeated_reordered_and_lost(channel, silent, settings, order):
     settings.PUBSUB = {"SAFETY_POLL": 3600}

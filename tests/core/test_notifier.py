@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -105,7 +106,7 @@ async def test_messages_past_the_limit_are_left_to_the_log(monkeypatch):
 
 
 async def test_a_layer_that_hangs_costs_its_hints_and_none_after_them(monkeypatch):
-    monkeypatch.setattr(notifier, "SEND_SECONDS", 0.01)
+    monkeypatch.setattr(notifier, "ANSWER_SECONDS", 0.01)
     layer, outbox = Layer("pubsub.1"), Outbox()
     layer.may_arrive.clear()
     outbox.put(layer, [hint(1)])
@@ -143,6 +144,9 @@ class Groups:
         self.joined: list[str] = []
         self.is_away = False
         self.may_join = asyncio.Event()
+        self.may_leave = asyncio.Event()
+        self.may_leave.set()
+        self.received: asyncio.Queue[list[dict[str, Any]]] = asyncio.Queue()
 
     async def group_add(self, group: str, name: str) -> None:
         assert name == notifier.PROCESS
@@ -152,16 +156,18 @@ class Groups:
             raise OSError("away")
 
     async def group_discard(self, group: str, name: str) -> None:
+        await self.may_leave.wait()
         self.joined.remove(group)
 
     async def receive_many(self, channel: str, index: int) -> list[dict[str, Any]]:
-        return await asyncio.Event().wait()
+        return await self.received.get()
 
 
 @pytest.fixture
 async def groups(monkeypatch):
     groups = Groups()
     monkeypatch.setattr(notifier, "_layer", lambda: groups)
+    monkeypatch.setattr(notifier, "_silent_until", {})
     return groups
 
 
@@ -195,3 +201,44 @@ async def test_a_group_is_joined_again_when_asked_for_or_left_or_when_joining_fa
     await inbox.unwatch(1)
     await inbox.watch(1)
     assert groups.joined == ["pubsub.1"] * 3
+
+
+async def test_nobody_waits_long_for_a_redis_that_hangs(groups, inbox, monkeypatch, caplog):
+    monkeypatch.setattr(notifier, "ANSWER_SECONDS", 0.01)
+    async with asyncio.timeout(10):
+        await inbox.watch(1)
+        assert "Hints for some channels will not arrive: TimeoutError" in caplog.text
+        groups.may_leave.clear()
+        await inbox.unwatch(1)
+    assert "Still listed for some channels: TimeoutError" in caplog.text
+
+
+async def test_a_redis_that_hangs_is_not_healthy(monkeypatch):
+    monkeypatch.setattr(notifier, "ANSWER_SECONDS", 0.01)
+    layer = Layer()
+    layer.may_arrive.clear()
+    monkeypatch.setattr(notifier, "_layer", lambda: layer)
+    with pytest.raises(TimeoutError):
+        await notifier.check()
+
+
+async def test_a_group_that_is_being_joined_is_not_joined_a_second_time(groups, inbox):
+    waiting = [asyncio.ensure_future(inbox.watch(1, again=again)) for again in (False, True, True)]
+    await asyncio.sleep(0)
+    groups.may_join.set()
+    await asyncio.gather(*waiting)
+    assert groups.joined == ["pubsub.1"]
+
+
+async def test_a_hint_that_nobody_understands_does_not_end_the_hearing(groups, inbox, monkeypatch, caplog):
+    """A process of another version may send it, during an upgrade."""
+    heard: asyncio.Queue[StreamAdvanced] = asyncio.Queue()
+    monkeypatch.setattr(inbox, "_receiver", mock.Mock(advanced=heard.put_nowait))
+    real_sleep = asyncio.sleep
+    monkeypatch.setattr(asyncio, "sleep", lambda seconds: real_sleep(0))
+    groups.may_join.set()
+    await inbox.watch(1)
+    groups.received.put_nowait([{"type": "pubsub.advanced", "channel_id": 1, "of": "tomorrow"}])
+    groups.received.put_nowait([notifier._encode(hint(1))])
+    assert await heard.get() == hint(1)
+    assert "No hints for the moment: KeyError" in caplog.text

@@ -2,12 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from channels.layers import get_channel_layer
 from redis import Redis
 
+from channels_app.core import redis_layer
 from channels_app.core.redis_layer import RedisLayer
 from tests.backends import Backend
 
@@ -85,3 +89,46 @@ async def test_who_does_not_receive_any_more_is_forgotten(layer: RedisLayer):
     await layer.connection(0).delete(key)
     assert await layer.send_to_groups({"rooms": {"n": 1}}, sender="a") == set()
     assert not await layer.connection(0).keys("*dead*")
+
+
+@asynccontextmanager
+async def way_that_falls_silent(target: str) -> AsyncIterator[tuple[int, Callable[[], None]]]:
+    """A port that leads to the target, and what makes all its connections so far carry nothing any more, without a word."""
+    connections: list[asyncio.Event] = []
+    tasks: list[asyncio.Task[Any]] = []
+
+    async def carry(source: asyncio.StreamReader, sink: asyncio.StreamWriter, is_silent: asyncio.Event) -> None:
+        while data := await source.read(65_536):
+            if not is_silent.is_set():
+                sink.write(data)
+
+    async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(asyncio.Event())
+        far_reader, far_writer = await asyncio.open_connection(*target.rsplit(":", 1))
+        tasks.append(asyncio.ensure_future(carry(reader, far_writer, connections[-1])))
+        tasks.append(asyncio.ensure_future(carry(far_reader, writer, connections[-1])))
+
+    server = await asyncio.start_server(connect, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1], lambda: [each.set() for each in connections] and None
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+
+
+async def test_a_connection_that_died_without_a_word_is_given_up_and_hints_come_by_another(layer: RedisLayer, monkeypatch):
+    monkeypatch.setattr(redis_layer, "ANSWER_SECONDS", 0.1)
+    address = urlsplit(layer.hosts[0]["address"])
+    async with way_that_falls_silent(f"{address.hostname}:{address.port}") as (port, fall_silent):
+        far = RedisLayer(hosts=[address._replace(netloc=f"127.0.0.1:{port}").geturl()], prefix=layer.prefix)
+        far.brpop_timeout = 0.1
+        await far.group_add("rooms", "b")
+        await layer.send_to_groups({"rooms": {"n": 1}}, sender="a")
+        assert await numbers(far, "b") == [1]
+        fall_silent()
+        with pytest.raises(TimeoutError):
+            await numbers(far, "b")
+        await layer.send_to_groups({"rooms": {"n": 2}}, sender="a")
+        assert await numbers(far, "b") == [2]
+        await far.close_pools()
