@@ -1,5 +1,6 @@
-"""A Redis of a test's own, which may be killed and comes back on the same port, empty."""
+"""A Redis of a test's own, which may be killed and comes back on the same port, empty, or stop answering for a while."""
 
+import signal
 import subprocess
 
 import redis
@@ -21,6 +22,12 @@ class Redis:
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()
+
+    def stop_answering(self) -> None:
+        self._process.send_signal(signal.SIGSTOP)
+
+    def answer_again(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
 
     def keys(self) -> list[str]:
         with redis.Redis.from_url(self.url, decode_responses=True) as client:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Callable
 
 import httpx
 import pytest
@@ -60,23 +61,33 @@ async def readiness(server: Server, expected: str) -> None:
             agreed = agreed + 1 if answer.json()["status"] == expected else 0
 
 
-async def test_redis_may_die_and_come_back(
-    deployment: Deployment, credentials: dict[str, str], redis: Redis, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("go", "come_back"),
+    [pytest.param(Redis.kill, Redis.start, id="killed"), pytest.param(Redis.stop_answering, Redis.answer_again, id="hung")],
+)
+async def test_redis_may_go_and_come_back(
+    deployment: Deployment,
+    credentials: dict[str, str],
+    redis: Redis,
+    go: Callable[[Redis], None],
+    come_back: Callable[[Redis], None],
+    request: pytest.FixtureRequest,
+    capsys: pytest.CaptureFixture[str],
 ):
     server = start(deployment, redis)
     swarm = swarm_on(server, credentials)
     async with swarm.following(FOLLOWERS):
         async with swarm.publishing(PUBLISHERS):
             await swarm.acknowledged(PUBLISHES // 3)
-            redis.kill()
+            go(redis)
             await swarm.acknowledged(PUBLISHES // 3)
             await readiness(server, "degraded")
-            redis.start()
+            come_back(redis)
             await readiness(server, "ready")
             await swarm.acknowledged(PUBLISHES // 3)
         await swarm.caught_up()
     with capsys.disabled():
-        print(f"\n  Redis killed and started again: {figures(swarm)}")
+        print(f"\n  Redis {request.node.callspec.id} and back again: {figures(swarm)}")
     assert server.log().count("A hint to other processes was lost") < 20, "a line now and then, not one for each"
 
 
