@@ -397,10 +397,9 @@ def as_of() -> int:
     """A version that every answer given from now on takes into account. Ask before you ask for the answers."""
     known = _memory.as_of
     if known is None:
-        entries = _memory.entries
         known = version()
-        if entries is _memory.entries:
-            _memory.as_of = known
+        _memory.clear()  # what was looked up before may not know of that version
+        _memory.as_of = known
     return known
 
 

@@ -10,7 +10,7 @@ from django.db import OperationalError
 from channels_app.core import directory, dispatcher, hub, log, notifier, publishing, tenancy
 from channels_app.core import subscriber as subscriber_module
 from channels_app.core.credentials import Credentials
-from channels_app.core.errors import NotFound
+from channels_app.core.errors import InvalidKey, NotFound
 from channels_app.core.subscriber import Access, SubscriberClosed
 from channels_app.core.types import (
     ALL_ROOMS,
@@ -525,6 +525,25 @@ async def test_a_right_taken_away_by_another_process_is_noticed(channel, key, se
         # As another process would: the rows change, and nobody here is told.
         await sync_to_async(_revoke_silently)(row)
         assert await close_reason(subscriber) is REVOKED
+
+
+async def test_nor_does_a_right_serve_that_was_taken_away_while_it_was_remembered_here(channel, key, settings):
+    settings.PUBSUB = {"SAFETY_POLL": 0.05, "DIRECTORY_TTL": 3600}
+    row, secret = key
+
+    def admit():
+        found = access(secret, channel)
+        directory.resolve(found.credentials, directory.instance(channel.instance_name))
+        return found
+
+    def publish_with_it():
+        directory.forget()
+        directory.resolve(Credentials.of(secret.text), directory.instance(channel.instance_name))
+
+    await sync_to_async(publish_with_it)()
+    await sync_to_async(_revoke_silently)(row)
+    with pytest.raises(InvalidKey):
+        await sync_to_async(admit)()
 
 
 def _revoke_silently(row):
