@@ -41,6 +41,7 @@ def publish(principal: Principal, channel: ChannelInfo, draft: Draft) -> Receipt
         entry = Entry(channel.id, draft)
         if connection.in_atomic_block or not conf.GROUP_COMMIT:
             return counted.done(_receipt(append_each([entry])[0]))
+        give_back()  # the lane may need it: as many as wait here could hold every connection of the pool
         try:
             future = _lane(entry).submit(entry)
             return counted.done(future.result(conf.PUBLISH_TIMEOUT))

@@ -314,15 +314,36 @@ def test_a_publish_that_waited_too_long_is_not_stored_behind_its_publishers_back
     assert ids(channel) == [1]
 
 
+def lent() -> int:
+    """How many of the pool's connections somebody has."""
+    stats = connection.pool.get_stats()
+    return stats["pool_size"] - stats["pool_available"]
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="has no pool of connections")
+@pytest.mark.skipif(not conf.GROUP_COMMIT, reason="without group commit there are no lanes")
+def test_who_waits_for_a_lane_leaves_all_connections_to_it(channel, monkeypatch):
+    append, during = log.append, []
+
+    def count(entries):
+        connection.ensure_connection()
+        during.append(lent())
+        return append(entries)
+
+    monkeypatch.setattr(log, "append", count)
+    publishing.close_lanes()
+    connection.close()
+    before = lent()
+    assert log.head(channel.id, "").last_id == 0, "now this thread has a connection, as a view has that looked up a key"
+    publish(channel)
+    assert during == [before + 1]
+
+
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="has no pool of connections")
 @pytest.mark.skipif(not conf.GROUP_COMMIT, reason="without group commit there are no lanes")
 def test_a_lane_keeps_its_connection_while_it_is_busy_and_gives_it_back(channel, monkeypatch):
     monkeypatch.setattr(batcher, "REST_SECONDS", 0.5)
-
-    def lent() -> int:
-        stats = connection.pool.get_stats()
-        return stats["pool_size"] - stats["pool_available"]
-
+    connection.close()
     before = lent()
     publish(channel)
     assert lent() == before + 1
