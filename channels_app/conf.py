@@ -58,6 +58,8 @@ class Conf:
     ANONYMOUS_RATE: str = "10/second"  # requests without a key, per address; empty: no limit
     FAILED_POLL_RATE: str = "60/second"  # refused polls, per key; empty: no limit
     FAILED_LOGIN_RATE: str = "30/minute"  # wrong passwords, per address; empty: no limit
+    MAX_HEAD: int = 65_536  # bytes of a request that are no body, about: method, URL, headers
+    HEAD_TIMEOUT: float = 20.0  # seconds in which a head must have come
     SYNCANO_MAX_BODY: int = 65_536  # bytes
     TWILIO_MAX_BODY: int = 131_072  # bytes; a message of 4 KiB, escaped in the widest way twice, has 74 KiB
     TWILIO_MAX_DATA: int = 4_096  # bytes of a stream message's Data, as compact JSON

@@ -6,8 +6,11 @@ same express lane: what a client gets does not depend on the way.
 
 Who publishes often sends the same head again and again. One that differs from the one before in nothing but the length of its
 body means the same: so it is compared, which costs a twentieth of what it costs to parse it.
+
+And heads have limits, in bytes and seconds, which uvicorn and its parser do not have.
 """
 
+import asyncio
 import functools
 import re
 from collections.abc import Callable
@@ -15,7 +18,9 @@ from typing import NamedTuple
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from channels_app.conf import conf
 from channels_app.dialects.base import Claim, Response
+from channels_app.dialects.live import header_list
 
 from . import express
 from .asgi import Application
@@ -58,18 +63,52 @@ class PubSubHttpProtocol(HttpToolsProtocol):
     _data = b""  # what the parser reads, when a request begins with it
     _is_between = True  # requests: the next byte is the first of one
     _answered_at = 0.0  # the short way, by the event loop's clock
+    _is_in_head = False  # of a request: its end has not come yet
+    _framing = 0  # bytes of the request that are no body: head, trailers, what is around chunks
+    _late: asyncio.TimerHandle | None = None  # when the head that is waited for has not come
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect_head()
+
+    def _expect_head(self) -> None:
+        self._late = self.loop.call_later(conf.HEAD_TIMEOUT, self.transport.close)
+
+    def _have_head(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
 
     def data_received(self, data: bytes) -> None:
         if self._is_between:
             if self._repeatable is not None and self._publish_again(self._repeatable, data):
                 return
             self._data = data
+        self._framing += len(data)
         super().data_received(data)
         self._data = b""
+        if self._framing > conf.MAX_HEAD:
+            self._refuse_head()
+        elif self._is_in_head and self._late is None:
+            self._expect_head()
+
+    def _refuse_head(self) -> None:
+        if self.cycle is None or self.cycle.response_complete:  # else it would be in the middle of another answer
+            text = f"The head of the request has more than {conf.MAX_HEAD} bytes."
+            headers = header_list({"Content-Type": "text/plain; charset=utf-8"})
+            self.transport.write(self._written(Response(431, headers, text.encode()), keep_alive=False))
+        self.transport.close()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._is_between = False
+        self._framing = 0  # what came with its first bytes is not counted: it may be another request's
+        self._is_in_head = True
+
+    def on_headers_complete(self) -> None:
+        self._is_in_head = False
+        self._have_head()
+        super().on_headers_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Application) -> None:  # type: ignore[override]
         """Called with the head of a request, once the one before it is answered."""
@@ -80,6 +119,7 @@ class PubSubHttpProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         super().on_body(body)
+        self._framing -= len(body)
         if self._claim is not None:
             self.flow.resume_reading()  # uvicorn stops at 64 KiB until the application asks; a claim's body is bounded
 
@@ -140,6 +180,7 @@ class PubSubHttpProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """What would hold this protocol longer than its connection goes at once: the collector looks rarely."""
         super().connection_lost(exc)
+        self._have_head()
         self._unset_keepalive_if_required()  # uvicorn leaves it to who was reset, and ours goes on until there is an answer
         self._repeatable = None
         self.cycle = None  # type: ignore[assignment]  # as before the first request

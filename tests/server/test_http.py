@@ -23,7 +23,7 @@ from channels_app.models import ApiKey, Channel
 from channels_app.server import express, http
 from channels_app.server.application import BodyLimit
 from channels_app.server.express import ExpressLane
-from tests.contracts.fronts import Connection, raw
+from tests.contracts.fronts import Connection, raw, read
 
 pytestmark = pytest.mark.skipif(not publishing.conf.GROUP_COMMIT, reason="without group commit there is no short way")
 
@@ -294,3 +294,63 @@ async def test_a_defect_behind_an_answer_is_no_second_answer(connection, key, mo
     connection.protocol.data_received(raw(LOBBY, **publish(key, 1)))
     await until(lambda: "ZeroDivisionError" in caplog.text)
     assert answers(connection.written) == [b"201"]
+
+
+# Heads have limits
+
+
+LONG = b"GET / HTTP/1.1\r\nhost: test\r\nx-long: " + b"x" * 1_000
+
+
+@pytest.mark.parametrize("more", [b"x" * 50_000, b"\r\nx-more: " + b"x" * 50_000], ids=["a line", "lines"])
+async def test_a_head_that_does_not_end_is_refused(config, more):
+    connection = Connection(config)
+    for piece in (LONG, more):
+        connection.protocol.data_received(piece)
+    assert not connection.is_closed
+    connection.protocol.data_received(more)
+    assert connection.is_closed
+    answer = read(connection.written)
+    assert (answer.status_code, answer.text) == (431, "The head of the request has more than 65536 bytes.")
+
+
+async def test_what_is_around_a_body_is_limited_as_well(config, key):
+    connection = Connection(config)
+    connection.protocol.data_received(b"POST /livez HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n")
+    connection.protocol.data_received(b"2\r\n{}\r\n0\r\n")
+    for _ in range(2):
+        connection.protocol.data_received(b"x-trailer: " + b"x" * 40_000)
+    assert connection.is_closed
+
+
+async def test_a_long_body_is_no_long_head(connection, key):
+    head, _, body = raw(HISTORY, **publish(key, "x" * 60_000)).partition(b"\r\n\r\n")
+    connection.protocol.data_received(head + b"\r\n\r\n")
+    for start in range(0, len(body), 10_000):
+        connection.protocol.data_received(body[start : start + 10_000])
+    assert (await connection.answer()).status_code == 405
+    for _ in range(3):
+        assert (await connection.ask(HISTORY, publish(key, "x" * 40_000))).status_code == 405
+
+
+@pytest.mark.parametrize("begun", [b"", b"GET / HT"], ids=["not begun", "begun"])
+async def test_a_head_that_does_not_come_is_not_waited_for_for_ever(config, settings, begun):
+    settings.PUBSUB = {"HEAD_TIMEOUT": 0.01}
+    connection = Connection(config)
+    if begun:
+        connection.protocol.data_received(begun)
+    await until(lambda: connection.is_closed)
+
+
+async def test_nor_is_that_of_a_later_request(connection, settings):
+    settings.PUBSUB = {"HEAD_TIMEOUT": 0.01}
+    connection.protocol.data_received(b"GET / HT")
+    await until(lambda: connection.is_closed)
+
+
+async def test_a_connection_whose_head_has_come_may_take_its_time(config, settings):
+    settings.PUBSUB = {"HEAD_TIMEOUT": 0.01}
+    connection = Connection(config)
+    connection.protocol.data_received(b"POST /livez HTTP/1.1\r\nhost: test\r\ncontent-length: 1\r\n\r\n")
+    await asyncio.sleep(0.05)
+    assert not connection.is_closed
