@@ -10,6 +10,7 @@ A claimed request is answered by `answer`, on any ASGI server, or by `begin` whe
 import functools
 from collections.abc import Callable
 
+from django.db import OperationalError
 from django.utils.module_loading import import_string
 
 from channels_app.conf import conf
@@ -80,6 +81,8 @@ async def answer(claimed: Claim, body: bytes) -> Response | None:
             await in_thread(throttling.check_instance, publish.instance)
         await throttling.acheck_channel(publish.channel, publish.limit, publish.too_many)
         receipt = await publishing.apublish(publish.principal, publish.channel, publish.draft)
+    except OperationalError:  # no thread was free in time
+        return claimed.refuse(StoreUnavailable())
     except PubSubError as error:
         return claimed.refuse(error)
     return claimed.accept(publish, receipt)

@@ -7,10 +7,11 @@ import re
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth import get_user_model
+from django.db import OperationalError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from channels_app.core import publishing, tenancy
+from channels_app.core import publishing, tenancy, throttling
 from channels_app.core.errors import StoreFull, StoreUnavailable
 from channels_app.dialects.syncano import express
 from channels_app.models import Instance
@@ -163,6 +164,17 @@ async def test_a_limit_of_the_instance(fronts, key, instance):
     await sync_to_async(instance.save)()
     answer = await fronts.all(params={"api_key": key}, **json_body(GOOD[0]))
     assert (answer.status_code, answer.headers["Retry-After"]) == (429, "1")
+
+
+async def test_a_limit_that_cannot_be_looked_at_in_time(fronts, key, instance, monkeypatch):
+    def look(instance, poll=False):
+        raise OperationalError("The database did not answer in time.")
+
+    instance.request_rate = 100
+    await sync_to_async(instance.save)()
+    monkeypatch.setattr(throttling, "check_instance", look)
+    answer = await fronts.all(params={"api_key": key}, **json_body(GOOD[0]))
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable(), StoreFull()], ids=lambda error: error.code)
