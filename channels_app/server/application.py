@@ -1,8 +1,9 @@
 """The ASGI application: what every request passes on its way to a dialect or to Django.
 
-Housekeeping (lifespan) → ExpressLane → Health → BodyLimit → LiveRoutes (consumers) → Django
+Housekeeping (lifespan) → ExpressLane → Health → LiveRoutes (consumers) → BodyLimit → Django
 
 A WebSocket goes from Housekeeping to LiveRoutes: what is between them concerns HTTP, and would be held as long as it is open.
+Consumers do not read the body that a GET may have, so nothing limits it.
 """
 
 import asyncio
@@ -22,8 +23,8 @@ PUSH_SECONDS = 3.0  # for requests to others that are on their way when the serv
 
 
 def build(django: Application) -> Application:
-    live = LiveRoutes(django)
-    return Housekeeping(ExpressLane(Health(BodyLimit(live))), websockets=live)
+    live = LiveRoutes(BodyLimit(django))
+    return Housekeeping(ExpressLane(Health(live)), websockets=live)
 
 
 class Housekeeping:

@@ -37,7 +37,7 @@ class Fronts:
         self.express = self.short = 0
         self._path, self._differs = path, differs
         self._count(monkeypatch)
-        behind = BodyLimit(LiveRoutes(get_asgi_application()))
+        behind = LiveRoutes(BodyLimit(get_asgi_application()))
         self._view, self._lane = httpx.ASGITransport(behind), httpx.ASGITransport(ExpressLane(behind))
         self._config = uvicorn.Config(ExpressLane(behind), log_config=None, http=PubSubHttpProtocol, ws="none", lifespan="off")
         self._config.load()

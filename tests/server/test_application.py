@@ -48,6 +48,15 @@ async def test_a_body_without_a_length_is_refused_where_it_gets_too_long(client)
     assert (answer.status_code, answer.json()) == (413, TOO_LARGE)
 
 
+async def test_the_body_of_a_poll_is_not_read_however_long_it_is(client, transactional_db):
+    async def chunks():
+        for _ in range(100):
+            yield b"x" * 1024
+
+    answer = await client.request("GET", "/v1.1/instances/rivia/channels/lobby/poll/", content=chunks())
+    assert answer.status_code == 404
+
+
 async def test_pages_have_no_such_limit(client, db):
     answer = await client.post("/admin/login/", content=b"x" * 70_000)
     assert answer.status_code == 403, "Django's own answer to a form without its token"
