@@ -7,7 +7,6 @@ class ChannelsAppConfig(AppConfig):
 
     def ready(self) -> None:
         from . import checks  # noqa: F401  (registers them)
-        from .core import directory, notifier
+        from .core import directory
 
         directory.connect_signals()
-        directory.on_change(notifier.announce_rights_changed)

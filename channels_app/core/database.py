@@ -1,7 +1,8 @@
 """How coroutines reach the database: in a few threads, with connections that heal themselves.
 
 None of them waits for ever, for a database that has stopped answering or for a thread that waits for it. The threads are not
-the event loop's own: Django logs there what it refuses, and would wait for the database to refuse something.
+those of the event loop's default executor: there Django logs the requests it refuses, and would queue behind threads that wait
+for the database.
 """
 
 import asyncio

@@ -34,7 +34,7 @@ from channels_app.models import (
     Membership,
 )
 
-from . import metrics
+from . import metrics, notifier
 from .credentials import Credentials, unseal
 from .database import in_thread
 from .errors import InvalidKey, NotFound, PubSubError, StoreUnavailable
@@ -412,8 +412,8 @@ def write_last_used() -> None:
 
 def raise_version() -> None:
     """Have every process forget what it looked up, and ask again by what right its subscribers read."""
-    if not DirectoryVersion.objects.filter(pk=1).update(version=F("version") + 1):
-        DirectoryVersion.objects.get_or_create(pk=1, defaults={"version": 1})
+    while not DirectoryVersion.objects.filter(pk=1).update(version=F("version") + 1):
+        DirectoryVersion.objects.get_or_create(pk=1)  # the first time ever; of two that come together, each counts
 
 
 def _on_change(*, created: bool = False, **_: Any) -> None:
@@ -422,18 +422,9 @@ def _on_change(*, created: bool = False, **_: Any) -> None:
     transaction.on_commit(_announce_change)
 
 
-_listeners: list[Callable[[], None]] = []
-
-
-def on_change(listener: Callable[[], None]) -> None:
-    """Have `listener` called, in the changing thread, after a change here has been committed."""
-    _listeners.append(listener)
-
-
 def _announce_change() -> None:
     forget()
-    for listener in _listeners:
-        listener()
+    notifier.announce_rights_changed()
 
 
 def connect_signals() -> None:

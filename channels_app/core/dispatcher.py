@@ -35,13 +35,13 @@ class Dispatcher:
         self._apart: set[Subscriber] = set()  # the others
         self.idle_since = loop.time()
         self.epoch = ""  # of the ids here: hints have told of it, and may be behind
-        self.begun_at = 0  # what came after this id was offered to all that were attached by then
+        self.begun_at = 0  # ids up to here were never offered: who joins reads them from the log
         self.offered = 0  # the newest id that was
         self._loop = loop
         self._position: int | None = None  # None: nobody has told where the log stands
         self._target = 0  # the newest id anybody has told of
         self._filling: asyncio.Task[None] | None = None
-        self._told = False  # of something, since the fill began to read its page
+        self._told = False  # `advance` was called while the page of a fill was being read
         self._outbox: list[Event] = []
 
     def attach(self, subscriber: Subscriber) -> None:

@@ -124,7 +124,8 @@ class Hub:
 
     def wait_until_handed_on(self, seconds: float) -> None:
         if not self._handed_on.wait(seconds):
-            self._handed_on.open()  # the loop is busy with something else, or stands still: waited for once an announcement
+            # The loop is busy with something else, or stands still: each announcement is waited for once at most.
+            self._handed_on.open()
 
     def deleted(self, channel_id: int) -> None:
         self.loop.call_soon_threadsafe(self._deleted, channel_id)

@@ -129,7 +129,7 @@ def count_close(front: Front, code: int | None) -> None:
 
 
 def count_gap(events: Sequence[Event]) -> None:
-    """Count the gap among what a reader is given next: it always comes first."""
+    """Count the gap among what is given next, to one reader or to all of a dispatcher: it always comes first."""
     if events and isinstance(events[0], Gap):
         _GAP_NOTICES[events[0].reason].inc()
 

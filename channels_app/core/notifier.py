@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 PROCESS = f"pubsub.{uuid.uuid4().hex}"  # the name of our inbox, which our own hints leave out
 MERGED_BYTES = 1024 * 1024  # of messages in all hints that go out together; readers find what is past it in the log
-PAUSE = 0.01  # seconds between two questions whether anybody else listens, while nobody does
+PAUSE = 0.01  # seconds between two questions whether another process listens, while none does
 HAND_ON_SECONDS = 0.02  # that a commit waits at most for the deliveries of the one before
 ANSWER_SECONDS = 2.0  # that Redis may take; the safety poll finds what hints would have told
 TELL_SECONDS = 10.0  # between two lines about the same trouble

@@ -184,7 +184,7 @@ class Subscriber:
         self.read_on(position)
 
     def read_on(self, position: int) -> None:
-        """Forget what waits, which is to be read from the log, after that position; but for the notice of another epoch."""
+        """Drop what waits, but not a notice of another epoch, and read the log again after that position."""
         self._stop_flow()
         self._live = self._buffering = False
         self._position = position

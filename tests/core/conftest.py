@@ -1,5 +1,6 @@
 """What the core's tests are about: an instance, its channels, and messages published into them."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -10,7 +11,9 @@ from django.contrib.auth import get_user_model
 from channels_app.core import directory, hub, log, notifier, publishing, tenancy
 from channels_app.core.directory import ChannelInfo
 from channels_app.core.principals import FULL, Principal
-from channels_app.core.types import Draft, Message, Receipt, StreamAdvanced
+from channels_app.core.recovery import Event
+from channels_app.core.subscriber import Subscriber, SubscriberClosed
+from channels_app.core.types import CloseReason, Draft, Message, Receipt, StreamAdvanced
 from channels_app.models import Channel, Instance
 
 MANAGER = Principal(administrator_id=1, role=FULL)
@@ -55,6 +58,27 @@ def publish_many(channel: ChannelInfo, count: int, room: str = "") -> list[int]:
 
 apublish = sync_to_async(publish, thread_sensitive=False)
 apublish_many = sync_to_async(publish_many, thread_sensitive=False)
+
+
+async def take(subscriber: Subscriber, count: int) -> list[Event]:
+    """The next `count` events."""
+    events: list[Event] = []
+    async with asyncio.timeout(10):
+        while len(events) < count:
+            events += await subscriber.next()
+    return events
+
+
+async def take_ids(subscriber: Subscriber, count: int) -> list[int]:
+    return [event.id for event in await take(subscriber, count)]
+
+
+async def close_reason(subscriber: Subscriber) -> CloseReason:
+    """Why the server ends it."""
+    async with asyncio.timeout(10):
+        with pytest.raises(SubscriberClosed) as caught:
+            await subscriber.next()
+    return caught.value.reason
 
 
 @pytest_asyncio.fixture
