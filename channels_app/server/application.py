@@ -7,7 +7,10 @@ Consumers do not read the body that a GET may have, so nothing limits it.
 """
 
 import asyncio
+import contextlib
 import gc
+
+from django.db import DatabaseError
 
 from channels_app.core import delivery, directory, hub, publishing, retention
 from channels_app.core.database import expect_answers, in_thread
@@ -55,8 +58,9 @@ class Housekeeping:
         if self._task is not None:
             self._task.cancel()
         await delivery.close(PUSH_SECONDS)
-        await in_thread(directory.write_last_used)
         await asyncio.to_thread(publishing.close_lanes)
+        with contextlib.suppress(DatabaseError):  # it is away, and so be it: "last used" is a hint for operators
+            await in_thread(directory.write_last_used)
         await send({"type": "lifespan.shutdown.complete"})
 
 

@@ -1,9 +1,14 @@
 """What stands in front of Django: body limits, and where requests go."""
 
+from unittest import mock
+
 import httpx
 import pytest
 from django.core.asgi import get_asgi_application
+from django.db import OperationalError
 
+from channels_app.core import directory, hub, publishing
+from channels_app.server import application
 from channels_app.server.application import build
 
 PUBLISH = "/v1.1/instances/rivia/channels/lobby/publish/"
@@ -65,3 +70,25 @@ async def test_pages_have_no_such_limit(client, db):
 @pytest.mark.parametrize("path", ["/v1.1/nothing/", "/v1.1/instances/rivia/channels/lobby/poll"])
 async def test_an_unknown_path_is_a_404_and_no_redirect(client, path):
     assert (await client.get(path)).status_code == 404
+
+
+async def test_a_server_whose_database_is_away_ends_as_it_should(monkeypatch):
+    def away():
+        raise OperationalError
+
+    closed, sent = mock.Mock(), []
+    monkeypatch.setattr(directory, "write_last_used", away)
+    monkeypatch.setattr(publishing, "close_lanes", closed)
+    monkeypatch.setattr(application, "_tune_garbage_collection", lambda: None)
+    events = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
+
+    async def receive():
+        return next(events)
+
+    async def send(event):
+        sent.append(event["type"])
+
+    await build(get_asgi_application())({"type": "lifespan"}, receive, send)
+    await hub.current().close()
+    closed.assert_called_once()
+    assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
