@@ -189,8 +189,8 @@ class Hub:
 
     async def _tick_while_watched(self) -> None:
         while self._dispatchers:
-            # Jitter: processes that started together must not ask together.
-            await asyncio.sleep(conf.SAFETY_POLL * random.uniform(0.8, 1.0))  # noqa: S311
+            # Jitter: processes that started together must not ask together. And time to read what is found.
+            await asyncio.sleep(conf.SAFETY_POLL * random.uniform(0.7, 0.9))  # noqa: S311
             try:
                 await self._poll_heads()
                 await self._check_rights()
