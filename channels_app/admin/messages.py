@@ -17,6 +17,7 @@ from django.views.decorators.http import require_safe
 from channels_app.core import log
 from channels_app.core.errors import NotFound
 from channels_app.core.types import ALL_ROOMS, Message
+from channels_app.dialects.syncano.parsing import normal_room
 from channels_app.models import Channel
 
 from .scope import visible_to
@@ -41,7 +42,7 @@ class HistoryForm(forms.Form):
     """What the page's URL may say. Another owner's channel is as unknown as one that does not exist."""
 
     channel = forms.CharField(max_length=129, widget=forms.TextInput(attrs={"list": "channels", "size": 30}))
-    room = forms.CharField(max_length=128, required=False, strip=False)
+    room = forms.CharField(max_length=128, required=False)
     before = forms.IntegerField(min_value=0, max_value=TOP, required=False, widget=forms.HiddenInput)
     after = forms.IntegerField(min_value=0, max_value=TOP, required=False, widget=forms.HiddenInput)
 
@@ -55,6 +56,9 @@ class HistoryForm(forms.Form):
         if found is None:
             raise forms.ValidationError("There is no such channel. Write it as instance/channel.")
         return found
+
+    def clean_room(self) -> str:
+        return normal_room(self.cleaned_data["room"])
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,14 @@ def test_it_filters_by_room_and_the_pages_keep_the_filter(owner: Client, rivia: 
     assert view(owner, links["Newer"])[0] == list(range(119, 19, -2))
 
 
+@pytest.mark.parametrize("room", ["Paris", "PARIS", " paris "])
+def test_a_room_is_found_however_it_is_written(owner: Client, rivia: Tenant, room: str) -> None:
+    fill(rivia.channel, ["paris", "rome"] * 60)
+    ids, links = view(owner, channel="rivia/rivia-news", room=room)
+    assert ids == list(range(119, 19, -2))
+    assert view(owner, links["Older"])[0] == list(range(19, 0, -2))
+
+
 def test_an_unknown_room_is_empty(owner: Client, rivia: Tenant) -> None:
     fill(rivia.channel, ["a"])
     assert "No messages in this room." in owner.get(PAGE, {"channel": "rivia/rivia-news", "room": "b"}).content.decode()
