@@ -25,6 +25,11 @@ HELP_TEXTS = {
     "account_sid": "What Twilio's SDKs want beside it, as accountSid or as the user name.",
 }
 
+OWN_ACCOUNT = (
+    "This is your own account: another superuser can delete it, and with it the instances you own. "
+    "To leave, add a superuser, give your instances to another owner, and have that superuser delete this account."
+)
+
 
 @admin.register(User)
 class AdministratorAdmin(secret.SecretAdmin, UserAdmin):
@@ -59,6 +64,14 @@ class AdministratorAdmin(secret.SecretAdmin, UserAdmin):
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> type[forms.ModelForm]:
         return super().get_form(request, obj, change=change, help_texts=HELP_TEXTS, **kwargs)
 
+    def reason_to_keep(self, request: HttpRequest, obj: User) -> str:
+        return OWN_ACCOUNT if obj.pk == request.user.pk else ""  # whoever is left can still log in
+
+    def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
+        (title, first), *others = super().get_fieldsets(request, obj)
+        reason = self.reason_to_keep(request, obj) if obj else ""
+        return [(title, {**first, "description": reason}), *others]
+
     def account_key(self, obj: User) -> str:
         return f"{obj.administrator.key_prefix}…" if hasattr(obj, "administrator") else "none yet"
 
@@ -80,9 +93,12 @@ class AdministratorAdmin(secret.SecretAdmin, UserAdmin):
         return tenancy.reset_account_key(tenancy.administrator_of(obj)), "Reset the account key."
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        """Numbers instead of names: the instances they own go with them."""
-        instances = Instance.objects.filter(owner__in=objs).count()
+        """The instances they own go with them, by name; of what is in those, there are numbers."""
+        owned = list(Instance.objects.filter(owner__in=objs).order_by("name").values_list("owner_id", "name"))
         keys = AdministratorKey.objects.filter(administrator__user__in=objs).count()
-        counts = {"administrators": len(objs), "administrator keys": keys, "instances": instances}
+        counts = {"administrators": len(objs), "administrator keys": keys, "instances": len(owned)}
         counts |= count_contents("instance__owner", objs)
-        return [str(each) for each in objs], counts, set(), []
+        listed: list[Any] = []  # Django draws a list after a line as what is under it
+        for each in objs:
+            listed += [str(each), [f"instance {name}" for owner, name in owned if owner == each.pk]]
+        return listed, counts, set(), self.kept(request, objs)

@@ -7,7 +7,7 @@ from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html
 
@@ -16,7 +16,7 @@ from channels_app.dialects.twilio import sids, streams
 from channels_app.models import Channel
 
 from .fields import LowerCaseField
-from .messages import history_url
+from .messages import full_name, history_url
 from .scope import ScopedAdmin
 
 BUILT_IN = "Built in: it belongs to the instance, and goes only with it."
@@ -82,12 +82,8 @@ class ChannelAdmin(ScopedAdmin):
     def unique_name(self, obj: Channel) -> str:
         return streams.unique_name(obj) or "(none)"
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        channel = self.get_object(request, object_id)
-        show_delete = channel is not None and not channel.built_in
-        return super().change_view(request, object_id, form_url, {"show_delete": show_delete, **(extra_context or {})})
+    def reason_to_keep(self, request: HttpRequest, obj: Channel) -> str:
+        return BUILT_IN if obj.built_in else ""
 
     def make(self, request: HttpRequest, values: dict[str, Any]) -> Channel:
         return tenancy.create_channel(values.pop("instance"), **values)
@@ -100,6 +96,4 @@ class ChannelAdmin(ScopedAdmin):
             tenancy.delete_channel(channel)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        """What is "protected" cannot be confirmed: the page says why."""
-        protected = [f"{each.instance}/{each}: {BUILT_IN}" for each in objs if each.built_in]
-        return [f"{each.instance}/{each}" for each in objs], {"channels": len(objs)}, set(), protected
+        return [full_name(each) for each in objs], {"channels": len(objs)}, set(), self.kept(request, objs, full_name)

@@ -5,6 +5,7 @@ Django's model permissions play no part, so none have to be assigned. What is an
 choice, no filter, and its pages answer as those of something that never existed.
 """
 
+from collections.abc import Callable
 from operator import attrgetter
 from typing import Any
 
@@ -70,7 +71,7 @@ class ScopedInline(ScopedChoices):
 
 
 class ObjectTools(admin.ModelAdmin):
-    """Links of its own at the top of an object's page."""
+    """Links of its own at the top of an object's page; and no Delete at its end, where there is a reason."""
 
     class Media:
         css = {"all": ["channels_app/admin/pages.css"]}
@@ -78,6 +79,14 @@ class ObjectTools(admin.ModelAdmin):
     def object_tools(self, obj: Any) -> list[tuple[str, str]]:
         """(text, URL) each."""
         return []
+
+    def reason_to_keep(self, request: HttpRequest, obj: Any) -> str:
+        """Why it is not deleted here, and what to do instead; empty: it may go."""
+        return ""
+
+    def kept(self, request: HttpRequest, objs: Any, name: Callable[[Any], str] = str) -> list[str]:
+        """What stays of `objs`, and why: the last part of what `get_deleted_objects` returns."""
+        return [f"{name(each)}: {reason}" for each in objs if (reason := self.reason_to_keep(request, each))]
 
     def render_change_form(
         self,
@@ -88,7 +97,8 @@ class ObjectTools(admin.ModelAdmin):
         form_url: str = "",
         obj: Any = None,
     ) -> HttpResponse:
-        context["object_tools"] = self.object_tools(obj) if obj else []
+        if obj:
+            context |= {"object_tools": self.object_tools(obj), "show_delete": not self.reason_to_keep(request, obj)}
         return super().render_change_form(request, context, add, change, form_url, obj)
 
 

@@ -95,6 +95,38 @@ def test_deleting_an_administrator_takes_their_instances_and_logs_away(superuser
     assert not Counter.objects.exists()
 
 
+def test_the_confirmation_to_delete_an_administrator_names_their_instances(
+    superuser: Client, rivia: Tenant, novigrad: Tenant
+) -> None:
+    tenancy.create_instance(owner=rivia.owner, name="kaer-morhen")
+    single = superuser.get(f"/admin/auth/user/{rivia.owner.pk}/delete/").content.decode()
+    assert "instance rivia" in single
+    assert "instance kaer-morhen" in single
+    assert "novigrad" not in single
+    both = {"action": "delete_selected", "_selected_action": [rivia.owner.pk, novigrad.owner.pk]}
+    assert "instance novigrad" in superuser.post("/admin/auth/user/", both).content.decode()
+
+
+def test_nobody_deletes_their_own_account_and_the_page_says_what_to_do_instead(superuser: Client, rivia: Tenant) -> None:
+    own = User.objects.get(username="root")
+    page = f"/admin/auth/user/{own.pk}"
+    assert f"{page}/delete/" not in superuser.get(f"{page}/change/").content.decode()
+    assert (
+        f"/admin/auth/user/{rivia.owner.pk}/delete/"
+        in superuser.get(f"/admin/auth/user/{rivia.owner.pk}/change/").content.decode()
+    )
+    selected = {"action": "delete_selected", "_selected_action": [own.pk, rivia.owner.pk], "post": "yes"}
+    for response in (
+        superuser.get(f"{page}/change/"),
+        superuser.get(f"{page}/delete/"),
+        superuser.post(f"{page}/delete/", {"post": "yes"}),
+        superuser.post("/admin/auth/user/", selected),
+    ):
+        assert "This is your own account: another superuser can delete it" in response.content.decode()
+        assert "related objects" not in response.content.decode()
+    assert User.objects.filter(pk__in=[own.pk, rivia.owner.pk]).count() == 2
+
+
 def channel_form(tenant: Tenant, name: str, **more: object) -> dict[str, object]:
     rights = {"type": "default", "group_permissions": "none", "other_permissions": "none"}
     return {"instance": tenant.instance.pk, "name": name, **rights, **more}
