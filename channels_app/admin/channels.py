@@ -35,7 +35,8 @@ class ChannelForm(forms.ModelForm):
     def clean_expires_at(self) -> datetime | None:
         moment: datetime | None = self.cleaned_data["expires_at"]
         if moment is not None and moment <= timezone.now():
-            raise ValidationError("This is over. To delete the channel now, use Delete.")
+            instead = "To delete the channel now, use Delete." if self.instance.pk else "Enter one to come, or none."
+            raise ValidationError(f"This time is over. {instead}")
         return moment
 
     def clean(self) -> dict[str, Any]:

@@ -31,14 +31,43 @@ class Channel(models.Model):
         SUBSCRIBE = "subscribe"
         PUBLISH = "publish"
 
-    instance = models.ForeignKey(Instance, models.CASCADE, related_name="channels")
-    name = models.CharField(max_length=64, validators=[validate_channel_name])
-    description = models.TextField(blank=True, default="")
-    type = models.CharField(max_length=14, choices=Type, default=Type.DEFAULT)
-    group = models.ForeignKey(Group, models.SET_NULL, null=True, blank=True, related_name="channels")
-    group_permissions = models.CharField(max_length=9, choices=Permission, default=Permission.NONE)
-    other_permissions = models.CharField(max_length=9, choices=Permission, default=Permission.NONE)
-    custom_publish = models.BooleanField(default=False, help_text="Clients may publish to it.")
+    instance = models.ForeignKey(Instance, models.CASCADE, related_name="channels", help_text="Whose keys and users open it.")
+    name = models.CharField(
+        max_length=64,
+        validators=[validate_channel_name],
+        help_text="Up to 64 lower-case letters, digits, hyphens and underscores; part of the channel's URL.",
+    )
+    description = models.TextField(blank=True, default="", help_text="For people: what the channel is for.")
+    type = models.CharField(
+        max_length=14,
+        choices=Type,
+        default=Type.DEFAULT,
+        help_text="default: who listens hears every message. "
+        "separate_rooms: who publishes and who listens names a room, and hears that one only.",
+    )
+    group = models.ForeignKey(
+        Group,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="channels",
+        help_text="Of the same instance; its users have the group permissions. Empty: nobody has them.",
+    )
+    group_permissions = models.CharField(
+        max_length=9,
+        choices=Permission,
+        default=Permission.NONE,
+        help_text="What the users in the group may do: nothing, subscribe (read), or publish, which includes reading.",
+    )
+    other_permissions = models.CharField(
+        max_length=9,
+        choices=Permission,
+        default=Permission.NONE,
+        help_text="What every user of the instance may do, in the group or not.",
+    )
+    custom_publish = models.BooleanField(
+        default=False, help_text="Clients may publish to it. Without it nobody may, whatever their permissions."
+    )
     retention_age = models.PositiveBigIntegerField(
         null=True, blank=True, help_text="Seconds a message is kept. Empty: the instance's default. 0: for ever."
     )
@@ -46,7 +75,7 @@ class Channel(models.Model):
         null=True, blank=True, help_text="Messages kept. Empty: the instance's default. 0: no limit."
     )
     expires_at = models.DateTimeField(
-        null=True, blank=True, db_index=True, help_text="When the channel is deleted. Empty: never."
+        null=True, blank=True, db_index=True, help_text="When the channel is deleted, in UTC. Empty: never."
     )
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)

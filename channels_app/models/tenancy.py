@@ -101,8 +101,8 @@ class Collaborator(models.Model):
 class ApiKey(models.Model):
     """A credential of an instance. Only its digest is kept; the secret is shown once, when it is made."""
 
-    instance = models.ForeignKey(Instance, models.CASCADE, related_name="api_keys")
-    description = models.TextField(blank=True, default="")
+    instance = models.ForeignKey(Instance, models.CASCADE, related_name="api_keys", help_text="The key opens this one only.")
+    description = models.TextField(blank=True, default="", help_text="For people: which app or server has the key.")
     digest = models.CharField(max_length=DIGEST_LENGTH, unique=True, editable=False)
     prefix = models.CharField("key", max_length=8, editable=False)
     # A rotation with an overlap: the secret before this one, good until that time.
@@ -111,11 +111,20 @@ class ApiKey(models.Model):
     )
     previous_expires_at = models.DateTimeField("old key works until", null=True, editable=False)
     ignore_acl = models.BooleanField(
-        default=False, help_text="Reads, publishes and manages channels whatever their permissions."
+        default=False,
+        help_text="Reads, publishes and manages channels whatever their permissions: for your own servers. "
+        "Without it the key reads and publishes only beside a user key, with that user's rights.",
     )
-    allow_user_create = models.BooleanField(default=False)
-    allow_group_create = models.BooleanField(default=False)
-    allow_anonymous_read = models.BooleanField(default=False, help_text="Reads what other_permissions opens, without a user.")
+    allow_user_create = models.BooleanField(
+        default=False, help_text="Makes users of the instance: for an app in which people sign up by themselves."
+    )
+    allow_group_create = models.BooleanField(
+        default=False, help_text="Makes groups of the instance: for an app in which people form them."
+    )
+    allow_anonymous_read = models.BooleanField(
+        default=False,
+        help_text="Reads, without a user key, the channels that are open to every user: for an app without a login.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     last_used_at = models.DateTimeField("last used", null=True, editable=False)
 
