@@ -131,10 +131,10 @@ class ScopedAdmin(ScopedChoices, ObjectTools):
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> type[forms.ModelForm]:
         form = super().get_form(request, obj, change=change, **kwargs)
-        if change:
+        for field in (form.base_fields[name] for name in self.fixed_fields):
             # Disabled and not read-only: a field that is not in the form takes no part in the check of unique names.
-            for name in self.fixed_fields:
-                form.base_fields[name].disabled = True
+            field.disabled = change
+            field.help_text = "It cannot be changed." if change else f"{field.help_text} It cannot be changed later.".strip()
         return form
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:

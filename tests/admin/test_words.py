@@ -37,3 +37,14 @@ def test_an_end_in_the_past_speaks_of_delete_only_where_there_is_one(owner: Clie
         [error] = owner.post(page, form).context["adminform"].form.errors["expires_at"]
         assert error.startswith("This time is over.")
         assert ("Delete" in error) is has_delete
+
+
+def test_what_is_fixed_says_so_before_and_after_it_is_chosen(owner: Client, rivia: Tenant) -> None:
+    for name in ("instance", "name", "type"):
+        new, made = (
+            owner.get(page).context["adminform"].form.fields[name]
+            for page in (f"{BASE}/channel/add/", f"{rivia.page('channel')}/change/")
+        )
+        assert (new.disabled, made.disabled) == (False, True)
+        assert new.help_text.endswith("It cannot be changed later.")
+        assert made.help_text == "It cannot be changed."
