@@ -15,7 +15,7 @@ from channels_app.core import tenancy
 from channels_app.dialects.twilio import sids, streams
 from channels_app.models import Channel
 
-from .fields import LowerCaseField
+from .fields import GroupField, LowerCaseField
 from .messages import full_name, history_url
 from .scope import ScopedAdmin
 
@@ -26,7 +26,7 @@ class ChannelForm(forms.ModelForm):
     class Meta:
         model = Channel
         fields = "__all__"  # noqa: DJ007  (ChannelAdmin.fields says which)
-        field_classes = {"name": LowerCaseField}
+        field_classes = {"name": LowerCaseField, "group": GroupField}
         help_texts = {
             "stream_sid": "This channel, for Twilio's SDKs.",
             "unique_name": "Its name there. It cannot be changed.",

@@ -8,6 +8,8 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.forms.fields import InvalidJSONInput
 
+from channels_app.models import Group
+
 
 class ObjectField(forms.JSONField):
     """A JSON object that every supported database can store; empty means {}."""
@@ -42,6 +44,17 @@ class AdministratorField(forms.ModelChoiceField):
             error_messages={"invalid_choice": "There is no administrator of that name."},
             **kwargs,
         )
+
+
+class GroupField(forms.ModelChoiceField):
+    """Chosen among the groups of several instances, which may have the same names."""
+
+    def label_from_instance(self, obj: Group) -> str:
+        return named_with_instance(obj)
+
+
+def named_with_instance(group: Group) -> str:
+    return f"{group.instance} / {group}"
 
 
 class LowerCaseField(forms.CharField):

@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.db.models import QuerySet
 from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest
 from django.urls import reverse
@@ -104,9 +105,11 @@ class InstanceUserAdmin(secret.SecretAdmin, ScopedAdmin):
 class GroupAdmin(ScopedAdmin):
     list_display = ("__str__", "instance", "description")
     list_filter = (("instance", admin.RelatedOnlyFieldListFilter),)
-    list_select_related = ("instance",)
     search_fields = ("name", "label", "instance__name")
     autocomplete_fields = ("instance",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
+        return super().get_queryset(request).select_related("instance")  # suggestions name it, too
 
     def object_tools(self, obj: Group) -> list[tuple[str, str]]:
         query = urlencode({"groups__id__exact": obj.pk})

@@ -4,11 +4,24 @@ import functools
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.views.autocomplete import AutocompleteJsonView
 from django.contrib.auth import get_user_model
+from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import URLPattern, URLResolver, path, reverse
 
+from channels_app.models import Group
+
+from .fields import named_with_instance
 from .messages import message_list
+
+
+class Suggestions(AutocompleteJsonView):
+    """What is offered while a name is typed. Channels choose a group: those of all instances are offered together."""
+
+    def serialize_result(self, obj: Model, to_field_name: str) -> dict[str, str]:
+        result = super().serialize_result(obj, to_field_name)
+        return result | {"text": named_with_instance(obj)} if isinstance(obj, Group) else result
 
 
 class PubSubAdminSite(admin.AdminSite):
@@ -19,6 +32,9 @@ class PubSubAdminSite(admin.AdminSite):
     def get_urls(self) -> list[URLPattern | URLResolver]:
         messages = path("channels_app/message/", self.admin_view(message_list), name="channels_app_message")
         return [messages, *super().get_urls()]
+
+    def autocomplete_view(self, request: HttpRequest) -> Any:
+        return Suggestions.as_view(admin_site=self)(request)
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[dict[str, Any]]:
         app_list = super().get_app_list(request, app_label)

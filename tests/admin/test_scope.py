@@ -4,10 +4,12 @@ import re
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from channels_app.core import tenancy
-from channels_app.models import Collaborator, Group, Instance, InstanceUser, Membership
+from channels_app.models import Channel, Collaborator, Group, Instance, InstanceUser, Membership
 
 from .conftest import BASE, MODELS, NOTHING_INLINE, Tenant
 
@@ -169,7 +171,23 @@ def test_suggestions_while_typing_are_limited_too(owner: Client, novigrad: Tenan
     instances = owner.get("/admin/autocomplete/", {**query, "field_name": "instance"}).json()["results"]
     groups = owner.get("/admin/autocomplete/", {**query, "field_name": "group"}).json()["results"]
     assert [each["text"] for each in instances] == ["rivia"]
-    assert [each["text"] for each in groups] == ["rivia group"]
+    assert [each["text"] for each in groups] == ["rivia / rivia group"]
+
+
+def test_a_channels_group_is_named_with_its_instance(owner: Client, rivia: Tenant) -> None:
+    assert "rivia / rivia group" not in text(owner, f"{rivia.page('channel')}/change/")
+    Channel.objects.filter(pk=rivia.channel.pk).update(group=rivia.group)
+    assert "rivia / rivia group" in text(owner, f"{rivia.page('channel')}/change/")
+
+
+def test_suggested_groups_cost_no_query_each(owner: Client, rivia: Tenant) -> None:
+    query = {"app_label": "channels_app", "model_name": "channel", "field_name": "group"}
+    with CaptureQueriesContext(connection) as few:
+        owner.get("/admin/autocomplete/", query)
+    Group.objects.bulk_create(Group(instance=rivia.instance, label=str(number)) for number in range(10))
+    with CaptureQueriesContext(connection) as many:
+        assert len(owner.get("/admin/autocomplete/", query).json()["results"]) == 11
+    assert len(many) == len(few)
 
 
 def test_a_collaborator_is_named_and_not_chosen_from_a_list(owner: Client, rivia: Tenant, novigrad: Tenant) -> None:
