@@ -17,6 +17,9 @@ from channels_app.models import AdministratorKey, Instance
 from . import secret
 from .scope import count_contents
 
+# "Users" are those inside an instance. No proxy model: the owner of an instance is Django's own user, wherever one is chosen.
+User._meta.verbose_name, User._meta.verbose_name_plural = "administrator", "administrators"
+
 admin.site.unregister(User)
 admin.site.unregister(DjangoGroup)  # no model permission is looked at here: scope.py
 

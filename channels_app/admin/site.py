@@ -5,7 +5,6 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.views.autocomplete import AutocompleteJsonView
-from django.contrib.auth import get_user_model
 from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import URLPattern, URLResolver, path, reverse
@@ -41,9 +40,6 @@ class PubSubAdminSite(admin.AdminSite):
         for app in app_list:
             if app["app_label"] == "channels_app":
                 app["models"].append(_messages_entry())
-            for entry in app["models"]:
-                if entry.get("model") is get_user_model():
-                    entry["name"] = "Administrators"  # "Users" are those inside an instance
         return app_list
 
 

@@ -216,6 +216,21 @@ def test_only_superusers_see_administrators(owner: Client, superuser: Client, ri
     assert "Administrators" not in text(owner, "/admin/")
 
 
+def test_administrators_are_called_so_on_all_their_pages(superuser: Client, rivia: Tenant) -> None:
+    one = f"{ADMINISTRATORS}{rivia.owner.pk}/"
+    superuser.post(f"{one}renew/")
+    for page, said in (
+        ("/admin/", '<span class="mini quiet">Administrator</span>'),
+        (ADMINISTRATORS, "Select administrator to change"),
+        (f"{ADMINISTRATORS}add/", "Add administrator"),
+        (f"{ADMINISTRATORS}add/", "Next come the account key"),
+        (f"{one}change/", "Change administrator"),
+        (f"{one}delete/", "delete the administrator"),
+        (f"{one}history/", '<a href="/admin/auth/user/">Administrators</a>'),
+    ):
+        assert said in text(superuser, page)
+
+
 def test_who_is_not_staff_does_not_come_in(client: Client, db: None) -> None:
     client.force_login(User.objects.create_user("visitor"))
     for page in ("", "channels_app/instance/", "channels_app/message/"):
