@@ -4,9 +4,10 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.forms.models import BaseInlineFormSet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.http import urlencode
 
@@ -15,8 +16,10 @@ from channels_app.core.credentials import Secret, unseal
 from channels_app.models import Group, InstanceUser, Membership
 
 from . import secret
-from .fields import LowerCaseField
-from .scope import ScopedAdmin, ScopedInline
+from .fields import LowerCaseField, named_with_instance
+from .scope import ScopedAdmin, ScopedInline, visible_to
+
+IN_GROUP = "groups__id__exact"  # limits the list of users to those in a group
 
 
 class MembershipFormSet(BaseInlineFormSet):
@@ -84,6 +87,11 @@ class InstanceUserAdmin(secret.SecretAdmin, ScopedAdmin):
     def key(self, obj: InstanceUser) -> str:
         return f"{obj.key_prefix}…" if obj.key_prefix else "shown once it is saved"
 
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        group = _group_asked_for(request)
+        context = {"title": f"Members of {named_with_instance(group)}", "group": group} if group else {}
+        return super().changelist_view(request, context | (extra_context or {}))
+
     def get_inlines(self, request: HttpRequest, obj: InstanceUser | None) -> Any:
         return self.inlines if obj else ()  # which groups there are is known when the instance is
 
@@ -101,8 +109,31 @@ class InstanceUserAdmin(secret.SecretAdmin, ScopedAdmin):
         return tenancy.reset_user_key(obj), "Reset the user key."
 
 
+def _group_asked_for(request: HttpRequest) -> Group | None:
+    """The one whose members the list of users is limited to, if it is."""
+    groups = visible_to(request.user, Group.objects.select_related("instance"))
+    try:
+        found: Group | None = forms.ModelChoiceField(groups, required=False).clean(request.GET.get(IN_GROUP))
+    except ValidationError:
+        return None
+    return found
+
+
+class GroupForm(forms.ModelForm):
+    class Meta:
+        model = Group
+        fields = ("instance", "name", "label", "description")
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or self.cleaned_data
+        if not (values.get("name") or values.get("label")):  # the API takes a group without, and so do its clients
+            raise ValidationError("Enter a name or a label: lists show it.")
+        return values
+
+
 @admin.register(Group)
 class GroupAdmin(ScopedAdmin):
+    form = GroupForm
     list_display = ("__str__", "instance", "description")
     list_filter = (("instance", admin.RelatedOnlyFieldListFilter),)
     search_fields = ("name", "label", "instance__name")
@@ -112,5 +143,5 @@ class GroupAdmin(ScopedAdmin):
         return super().get_queryset(request).select_related("instance")  # suggestions name it, too
 
     def object_tools(self, obj: Group) -> list[tuple[str, str]]:
-        query = urlencode({"groups__id__exact": obj.pk})
+        query = urlencode({IN_GROUP: obj.pk})
         return [("Members", f"{reverse('admin:channels_app_instanceuser_changelist')}?{query}")]

@@ -1,5 +1,7 @@
 """What the admin makes, renames and deletes, it does through `core.tenancy`."""
 
+import html
+import re
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from django.test import Client
 
 from channels_app.core import log, tenancy
 from channels_app.core.errors import NotFound
-from channels_app.models import Channel, Counter, Instance, InstanceUser, Purge
+from channels_app.models import Channel, Counter, Instance, InstanceUser, Membership, Purge
 
 from .conftest import BASE, MODELS, NOTHING_INLINE, Tenant, fill
 
@@ -190,3 +192,38 @@ def test_a_password_is_stored_hashed_and_an_empty_one_keeps_the_old(owner: Clien
         assert "Zireael" not in user.password
         assert tenancy.password_matches(user, "Zireael-1")
     assert not any("Zireael" in each.change_message for each in LogEntry.objects.all())
+
+
+def test_a_group_has_a_name_or_a_label(owner: Client, rivia: Tenant) -> None:
+    for page in (f"{BASE}/group/add/", f"{rivia.page('group')}/change/"):
+        response = owner.post(page, {"instance": rivia.instance.pk, "description": "nameless"})
+        assert response.context["adminform"].form.non_field_errors() == ["Enter a name or a label: lists show it."]
+    for named in ({"name": "witchers"}, {"label": "Witchers"}):
+        assert owner.post(f"{BASE}/group/add/", {"instance": rivia.instance.pk, **named}).status_code == 302
+
+
+def members(client: Client, tenant: Tenant) -> str:
+    page = client.get(f"{tenant.page('group')}/change/").content.decode()
+    [link] = re.findall(r'<a href="([^"]*)">Members</a>', page)
+    return client.get(html.unescape(link)).content.decode()
+
+
+def test_the_members_of_a_group_are_listed_under_its_name_with_where_they_come_from(owner: Client, rivia: Tenant) -> None:
+    for is_member in (False, True):
+        page = members(owner, rivia)
+        assert "<h1>Members of rivia / rivia group</h1>" in page
+        assert "Members are added and removed on the page of a user" in page
+        assert (f"{rivia.page('instanceuser')}/change/" in page) is is_member
+        Membership.objects.get_or_create(user=rivia.user, group=rivia.group)
+
+
+@pytest.mark.parametrize("group", ["", "x", "0", "-1", "9" * 30, "\0"])
+def test_the_members_of_no_group_are_no_defect(owner: Client, rivia: Tenant, group: str) -> None:
+    page = owner.get(f"{BASE}/instanceuser/", {"groups__id__exact": group}, follow=True)
+    assert page.status_code == 200
+    assert "Members of" not in page.content.decode()
+
+
+def test_anothers_group_is_not_named_above_a_list(owner: Client, novigrad: Tenant) -> None:
+    page = owner.get(f"{BASE}/instanceuser/", {"groups__id__exact": novigrad.group.pk}, follow=True)
+    assert "novigrad" not in page.content.decode()
