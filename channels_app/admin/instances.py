@@ -13,10 +13,12 @@ from django.utils.http import urlencode
 from channels_app.conf import conf
 from channels_app.core import tenancy
 from channels_app.dialects.twilio import services, sids
-from channels_app.models import ApiKey, Channel, Collaborator, Instance, InstanceUser, TwilioService
+from channels_app.models import ApiKey, Channel, Collaborator, Group, Instance, InstanceUser, TwilioService
 
 from .fields import AdministratorField, LowerCaseField
 from .scope import ScopedAdmin, ScopedInline, count_contents
+
+RENAMING = " A new name changes every URL at once: clients that go on with the old one get 404."
 
 
 class CollaboratorForm(forms.ModelForm):
@@ -114,7 +116,10 @@ class InstanceAdmin(ScopedAdmin):
     def get_form(self, request: HttpRequest, obj: Instance | None = None, change: bool = False, **kwargs: Any) -> Any:
         kwargs["field_classes"] = {"name": LowerCaseField}
         kwargs["help_texts"] = {"service_sid": "This instance, for Twilio's SDKs; its friendly name there is the description."}
-        return super().get_form(request, obj, change, **kwargs)
+        form = super().get_form(request, obj, change, **kwargs)
+        if change:
+            form.base_fields["name"].help_text += RENAMING
+        return form
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
         return {"owner": request.user.pk, **super().get_changeform_initial_data(request)}
@@ -123,7 +128,7 @@ class InstanceAdmin(ScopedAdmin):
         query = urlencode({"instance__id__exact": obj.pk})
         return [
             (name, f"{reverse(f'admin:channels_app_{model._meta.model_name}_changelist')}?{query}")
-            for name, model in (("Channels", Channel), ("API keys", ApiKey), ("Users", InstanceUser))
+            for name, model in (("Channels", Channel), ("API keys", ApiKey), ("Users", InstanceUser), ("Groups", Group))
         ]
 
     def make(self, request: HttpRequest, values: dict[str, Any]) -> Instance:

@@ -48,3 +48,18 @@ def test_what_is_fixed_says_so_before_and_after_it_is_chosen(owner: Client, rivi
         assert (new.disabled, made.disabled) == (False, True)
         assert new.help_text.endswith("It cannot be changed later.")
         assert made.help_text == "It cannot be changed."
+
+
+def test_renaming_an_instance_is_warned_of_where_it_is_done(owner: Client, rivia: Tenant) -> None:
+    new, made = (
+        owner.get(page).context["adminform"].form.fields["name"].help_text
+        for page in (f"{BASE}/instance/add/", f"{rivia.page('instance')}/change/")
+    )
+    assert "A new name changes every URL" not in new
+    assert "A new name changes every URL" in made
+
+
+def test_an_instance_leads_to_everything_in_it(owner: Client, rivia: Tenant) -> None:
+    page = owner.get(f"{rivia.page('instance')}/change/").content.decode()
+    for model in ("channel", "apikey", "instanceuser", "group"):
+        assert f'href="{BASE}/{model}/?instance__id__exact={rivia.instance.pk}"' in page
