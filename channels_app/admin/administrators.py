@@ -95,7 +95,7 @@ class AdministratorAdmin(secret.SecretAdmin, UserAdmin):
     def renew(self, obj: User, **choices: Any) -> tuple[Secret, str]:
         return tenancy.reset_account_key(tenancy.administrator_of(obj)), "Reset the account key."
 
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[list[str], dict[str, int], set[str], list[str]]:
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[list[str], dict[str, Any], set[str], list[str]]:
         """The instances they own go with them, by name; of what is in those, there are numbers."""
         owned = list(Instance.objects.filter(owner__in=objs).order_by("name").values_list("owner_id", "name"))
         keys = AdministratorKey.objects.filter(administrator__user__in=objs).count()

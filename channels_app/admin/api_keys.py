@@ -6,6 +6,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
+from django.utils import timezone
 
 from channels_app.core import tenancy
 from channels_app.core.credentials import Secret
@@ -27,7 +28,7 @@ class RotateForm(forms.Form):
 class ApiKeyAdmin(secret.RevocableAdmin, ScopedAdmin):
     secret_name = "API key"  # noqa: S105  (what it is called)
     renew_label = "Rotate"
-    renew_warning = "This key gets a new secret. A secret that is still in its overlap from an earlier rotation stops at once."
+    renew_warning = "This key gets a new secret."
     renew_form = RotateForm
 
     list_display = ("key", "instance", "description", "ignore_acl", "last_used_at", "previous_expires_at", "created_at")
@@ -50,6 +51,12 @@ class ApiKeyAdmin(secret.RevocableAdmin, ScopedAdmin):
         key, made = tenancy.create_api_key(values.pop("instance"), **values)
         secret.keep(request, key, made.text)
         return key
+
+    def warning(self, obj: ApiKey) -> str:
+        until = obj.previous_expires_at
+        older = until is not None and until > timezone.now()
+        also = " The one from before the last rotation, which still works, stops at once." if older else ""
+        return self.renew_warning + also
 
     def renew(self, obj: ApiKey, **choices: Any) -> tuple[Secret, str]:
         seconds = choices["overlap"]

@@ -17,7 +17,7 @@ from channels_app.models import Channel
 
 from .fields import GroupField, LowerCaseField
 from .messages import full_name, history_url
-from .scope import ScopedAdmin
+from .scope import ALL_MESSAGES, ScopedAdmin
 
 BUILT_IN = "Built in: it belongs to the instance, and goes only with it."
 
@@ -96,5 +96,6 @@ class ChannelAdmin(ScopedAdmin):
         for channel in queryset:
             tenancy.delete_channel(channel)
 
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[list[str], dict[str, int], set[str], list[str]]:
-        return [full_name(each) for each in objs], {"channels": len(objs)}, set(), self.kept(request, objs, full_name)
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[list[str], dict[str, Any], set[str], list[str]]:
+        counts = {"channels": len(objs), **ALL_MESSAGES}
+        return [full_name(each) for each in objs], counts, set(), self.kept(request, objs, full_name)

@@ -146,6 +146,6 @@ class InstanceAdmin(ScopedAdmin):
         for instance in queryset:
             tenancy.delete_instance(instance)
 
-    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[list[str], dict[str, int], set[str], list[str]]:
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[list[str], dict[str, Any], set[str], list[str]]:
         """Numbers instead of names: an instance may hold a hundred thousand users."""
         return [str(each) for each in objs], {"instances": len(objs), **count_contents("instance", objs)}, set(), []

@@ -27,6 +27,8 @@ OWNER_PATHS: dict[type[Model], str] = {
     **dict.fromkeys(IN_AN_INSTANCE, "instance__owner"),
 }
 
+ALL_MESSAGES = {"messages": "all"}  # in a confirmation to delete: they are told of, and never counted
+
 
 def visible_to(user: Any, queryset: QuerySet[Any]) -> QuerySet[Any]:
     """The rows of `queryset`, of a model in OWNER_PATHS, that this administrator may see and change."""
@@ -41,11 +43,12 @@ def may_change(user: Any, obj: Model | None) -> bool:
     return bool(owner_id(obj) == user.pk)
 
 
-def count_contents(path: str, objs: Any) -> dict[str, int]:
-    """How much would go with `objs`, which `path` leads to from what is in an instance. Messages are not counted."""
-    return {
+def count_contents(path: str, objs: Any) -> dict[str, Any]:
+    """How much would go with `objs`, which `path` leads to from what is in an instance."""
+    counts = {
         str(model._meta.verbose_name_plural): model.objects.filter(**{f"{path}__in": objs}).count() for model in IN_AN_INSTANCE
     }
+    return counts | ALL_MESSAGES
 
 
 LOST_RACE = "Somebody else changed the same at this very moment. Nothing of yours was saved: look, and try again."

@@ -45,6 +45,10 @@ class SecretAdmin(ObjectTools):
         """Replace the object's secret, with what `renew_form` asked for; and say what was done, for the record."""
         raise NotImplementedError
 
+    def warning(self, obj: Any) -> str:
+        """What renewing the object's secret does."""
+        return self.renew_warning
+
     def beside(self, obj: Any) -> dict[str, str]:
         """What a client needs beside the secret, by what it is called: no secrets, shown each time."""
         return {}
@@ -81,7 +85,8 @@ class SecretAdmin(ObjectTools):
         obj = self._object_or_404(request, object_id)
         form = self.renew_form(request.POST) if request.method == "POST" else self.renew_form()
         if not form.is_valid():
-            return self._page(request, obj, "renew", f"{self.renew_label}: {obj}", form=form)
+            title = f"{self.renew_label}: {obj}"
+            return self._page(request, obj, "renew", title, form=form, warning=self.warning(obj))
         with transaction.atomic():
             secret, done = self.renew(obj, **form.cleaned_data)
             self.log_change(request, obj, done)
@@ -109,6 +114,10 @@ class RevocableAdmin(SecretAdmin):
     def delete_view(self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         title = f"Revoke this {self.opts.verbose_name}?"
         return super().delete_view(request, object_id, {"title": title, **(extra_context or {})})
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> tuple[list[str], dict[str, Any], set[str], list[str]]:
+        listed, counts, lacking, kept = super().get_deleted_objects(objs, request)
+        return listed, {**counts, "open connections": "closed within a second"}, lacking, kept
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         self.revoke(obj)

@@ -107,6 +107,16 @@ def test_an_overlap_that_is_no_choice_rotates_nothing(owner: Client, rivia: Tena
     assert ApiKey.objects.get(pk=rivia.key.pk).digest == rivia.key.digest
 
 
+def test_the_rotation_page_warns_of_an_older_secret_only_while_there_is_one(owner: Client, rivia: Tenant) -> None:
+    page = f"{rivia.page('apikey')}/renew/"
+    warning = "still works"
+    assert warning not in owner.get(page).content.decode()
+    rotate(owner, rivia.key, "3600")
+    assert warning in owner.get(page).content.decode()
+    ApiKey.objects.update(previous_expires_at=timezone.now())
+    assert warning not in owner.get(page).content.decode()
+
+
 def test_looking_at_the_rotation_page_rotates_nothing_and_is_no_act(owner: Client, rivia: Tenant) -> None:
     owner.get(f"{rivia.page('apikey')}/renew/")
     assert ApiKey.objects.get(pk=rivia.key.pk).digest == rivia.key.digest

@@ -80,6 +80,25 @@ def test_deleting_an_instance_takes_its_log_away_and_lists_no_contents(owner: Cl
         log.head(rivia.channel.pk, None)
 
 
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("instance", "Messages: all"),
+        ("channel", "Messages: all"),
+        ("apikey", "Open connections: closed within a second"),
+        ("administratorkey", "Open connections: closed within a second"),
+    ],
+)
+def test_a_confirmation_says_what_goes_besides(owner: Client, rivia: Tenant, model: str, said: str) -> None:
+    selected = {"action": "delete_selected", "_selected_action": rivia.objects[model].pk}
+    for response in (owner.get(f"{rivia.page(model)}/delete/"), owner.post(f"{BASE}/{model}/", selected)):
+        assert said in response.content.decode()
+
+
+def test_the_confirmation_to_delete_an_administrator_says_that_messages_go(superuser: Client, rivia: Tenant) -> None:
+    assert "Messages: all" in superuser.get(f"/admin/auth/user/{rivia.owner.pk}/delete/").content.decode()
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_the_selected_are_deleted_and_recorded(owner: Client, rivia: Tenant, model: str) -> None:
     target = rivia.objects[model]
