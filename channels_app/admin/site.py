@@ -27,6 +27,7 @@ class PubSubAdminSite(admin.AdminSite):
     site_header = "Pub/sub server"
     site_title = "Pub/sub server"
     index_title = "Administration"
+    site_url = None  # "View site" would be bare JSON: templates/admin/base_site.html leads to the API's documentation
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         messages = path("channels_app/message/", self.admin_view(message_list), name="channels_app_message")

@@ -63,3 +63,10 @@ def test_an_instance_leads_to_everything_in_it(owner: Client, rivia: Tenant) -> 
     page = owner.get(f"{rivia.page('instance')}/change/").content.decode()
     for model in ("channel", "apikey", "instanceuser", "group"):
         assert f'href="{BASE}/{model}/?instance__id__exact={rivia.instance.pk}"' in page
+
+
+def test_every_page_leads_to_the_documentation_of_the_api_and_none_to_bare_json(owner: Client, rivia: Tenant) -> None:
+    for page in ("/admin/", f"{BASE}/channel/"):
+        shown = owner.get(page).content.decode()
+        assert '<a href="/api/docs/">API documentation</a>' in shown
+        assert 'href="/"' not in shown
