@@ -52,6 +52,7 @@ MIDDLEWARE = [
     "channels_app.server.middleware.PageAuthenticationMiddleware",
     "channels_app.server.middleware.PageMessageMiddleware",
     "channels_app.server.middleware.PageXFrameOptionsMiddleware",
+    "channels_app.server.middleware.PageDatabaseMiddleware",
 ]
 
 # Both are there, as the Page… ones above; these two checks know only Django's own names.

@@ -9,12 +9,16 @@ from django.conf import settings
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
-from django.http import HttpRequest
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse
 from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.common import CommonMiddleware
 from django.middleware.csrf import CsrfViewMiddleware
+from django.template import loader
 from django.utils.deprecation import MiddlewareMixin
+from django.utils.log import log_response
 
+from channels_app.core.errors import StoreUnavailable
 from channels_app.dialects.base import dialect_of_path
 
 
@@ -57,3 +61,16 @@ class PageMessageMiddleware(PagesOnly, MessageMiddleware):
 
 class PageXFrameOptionsMiddleware(PagesOnly, XFrameOptionsMiddleware):
     pass
+
+
+class PageDatabaseMiddleware(PagesOnly):
+    """A database that is away is no defect of a page: a short 503, and one line in the log. Dialects have their own."""
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        if not isinstance(error, OperationalError | InterfaceError) or dialect_of_path(request.path_info) is not None:
+            return None
+        content = loader.render_to_string("503.html")  # without a request, whose user would have to be looked up
+        response = HttpResponse(content, status=503, headers={"Retry-After": str(StoreUnavailable.retry_after)})
+        reason = " ".join(str(error).split())
+        log_response("No database for %s: %s", request.path, reason, response=response, request=request)  # else Django does
+        return response

@@ -1,7 +1,10 @@
 """What people see when something is wrong; and that programs, on the dialects' paths, get JSON instead."""
 
+import logging
+
 import pytest
 from django.contrib.sessions.backends.db import SessionStore
+from django.db import InterfaceError, OperationalError
 from django.http import HttpResponse
 from django.test import Client
 
@@ -71,6 +74,26 @@ def test_the_apis_refusals_are_json(browser: Client, db: None, path: str, host: 
     response = browser.get(path, headers={"host": host, "accept": "text/html"})
     assert response.status_code in (401, 403, 404)
     assert response.json().keys() & {"detail", "message"}
+
+
+@pytest.mark.parametrize("error", [OperationalError("connection refused\n\tIs the server running?"), InterfaceError("closed")])
+def test_without_a_database_a_page_says_to_come_back_and_the_log_has_one_line(
+    browser: Client, broken, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    broken(error)
+    response = browser.get("/admin/")
+    assert (response.status_code, heading_of(response)) == (503, "The database does not answer")
+    assert response["Retry-After"] == "1"
+    [line] = [each for each in caplog.records if each.levelno >= logging.WARNING]
+    assert line.exc_info is None
+    assert "\n" not in line.getMessage()
+    assert line.getMessage().startswith("No database for /admin/: c")
+
+
+def test_without_a_database_the_api_goes_on_saying_so_in_json(browser: Client, db: None, broken) -> None:
+    broken(OperationalError("connection refused"))
+    response = browser.get(API, headers={"x-api-key": "0" * 40})
+    assert (response.status_code, response["Retry-After"], list(response.json())) == (503, "1", ["detail"])
 
 
 def test_browsers_find_an_icon(client: Client) -> None:
