@@ -41,7 +41,7 @@ class AdministratorAdmin(secret.SecretAdmin, UserAdmin):
     renew_label = "Reset account key"
     renew_warning = "The administrator gets a new account key, and with it a new Twilio AuthToken. The old one stops at once."
 
-    list_display = ("username", "email", "account_key", "is_active", "is_superuser", "last_login")
+    list_display = ("username", "account_key", "is_active", "is_superuser", "last_login")
     list_filter = ("is_superuser", "is_active")
     list_select_related = ("administrator",)
     filter_horizontal = ()

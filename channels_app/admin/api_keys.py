@@ -31,7 +31,7 @@ class ApiKeyAdmin(secret.RevocableAdmin, ScopedAdmin):
     renew_warning = "This key gets a new secret."
     renew_form = RotateForm
 
-    list_display = ("key", "instance", "description", "ignore_acl", "last_used_at", "previous_expires_at", "created_at")
+    list_display = ("key", "instance", "description", "ignore_acl", "last_used_at", "previous_expires_at")
     list_display_links = ("key", "description")
     list_filter = (("instance", admin.RelatedOnlyFieldListFilter), "ignore_acl")
     list_select_related = ("instance",)

@@ -23,7 +23,15 @@ from channels_app.models import Channel
 from .scope import visible_to
 
 PAGE = 50
-COLUMNS = ("ID", "Room", "Action", "Author", "Metadata", "Created (UTC)", "Payload")
+COLUMNS = {  # by their class, which says what a narrow screen leaves out
+    "id": "ID",
+    "room": "Room",
+    "payload": "Payload",
+    "action": "Action",
+    "author": "Author",
+    "metadata": "Metadata",
+    "created": "Created (UTC)",
+}
 SUGGESTIONS = 500  # channels offered while a name is typed; any other can be typed out
 TOP = 2**63 - 1  # no id is above it
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

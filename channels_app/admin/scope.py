@@ -76,9 +76,6 @@ class ScopedInline(ScopedChoices):
 class ObjectTools(admin.ModelAdmin):
     """Links of its own at the top of an object's page; and no Delete at its end, where there is a reason."""
 
-    class Media:
-        css = {"all": ["channels_app/admin/pages.css"]}
-
     def object_tools(self, obj: Any) -> list[tuple[str, str]]:
         """(text, URL) each."""
         return []

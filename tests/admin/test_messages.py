@@ -68,6 +68,16 @@ def test_a_room_is_found_however_it_is_written(owner: Client, rivia: Tenant, roo
     assert view(owner, links["Older"])[0] == list(range(19, 0, -2))
 
 
+def test_the_payload_stands_beside_the_room_where_a_narrow_screen_shows_it(owner: Client, rivia: Tenant) -> None:
+    fill(rivia.channel, ["a"])
+    response = owner.get(PAGE, {"channel": "rivia/rivia-news"})
+    head = re.findall(r"<th scope=\"col\"[^>]*><div class=\"text\"><span>([^<]*)", response.content.decode())
+    assert head[:3] == ["ID", "Room", "Payload"]
+    cells = re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", response.content.decode().partition("<tbody>")[2], re.DOTALL)
+    assert [cells[0], cells[1], "<pre>" in cells[2]] == ["1", "a", True]
+    assert len(cells) == len(head)
+
+
 def test_an_unknown_room_is_empty(owner: Client, rivia: Tenant) -> None:
     fill(rivia.channel, ["a"])
     assert "No messages in this room." in owner.get(PAGE, {"channel": "rivia/rivia-news", "room": "b"}).content.decode()
