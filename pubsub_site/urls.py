@@ -15,7 +15,8 @@ urlpatterns = [
     path("", root),
     path("favicon.ico", RedirectView.as_view(url=static("channels_app/icon.svg"))),
     path("admin/", admin.site.urls),
-    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
-    path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("api/schema/", SpectacularAPIView.as_view(http_method_names=["get", "head"]), name="schema"),
+    # No OPTIONS: it would ask the page's renderer, which has a template and no data for it.
+    path("api/docs/", SpectacularSwaggerView.as_view(url_name="schema", http_method_names=["get", "head"]), name="docs"),
     *(path("", include(dialect.urlconf)) for dialect in dialects()),
 ]

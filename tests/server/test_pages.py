@@ -99,3 +99,9 @@ def test_without_a_database_the_api_goes_on_saying_so_in_json(browser: Client, d
 def test_browsers_find_an_icon(client: Client) -> None:
     [(url, status)] = client.get("/favicon.ico", follow=True).redirect_chain
     assert (url, status) == ("/static/channels_app/icon.svg", 302)
+
+
+@pytest.mark.parametrize("path", ["/api/docs/", "/api/schema/"])
+@pytest.mark.parametrize("method", ["OPTIONS", "POST", "DELETE"])
+def test_the_documentation_can_only_be_read(browser: Client, db: None, path: str, method: str) -> None:
+    assert browser.generic(method, path).status_code == 405
