@@ -1,7 +1,7 @@
 """The server's own settings: every name, its default, its unit, in one place.
 
-Each can be set by the environment as `PUBSUB_<NAME>` (pubsub_site/settings.py collects those into `settings.PUBSUB`) or
-in `settings.PUBSUB` directly. Use: `from channels_app.conf import conf` and `conf.POLL_WAIT`.
+Each can be set by the environment as `PUBSUB_<NAME>` (`from_environment` collects those into `settings.PUBSUB`) or in
+`settings.PUBSUB` directly. Use: `from channels_app.conf import conf` and `conf.POLL_WAIT`.
 """
 
 from dataclasses import dataclass, field, fields, replace
@@ -10,6 +10,10 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
+
+from .environment import given, parse
+
+PREFIX = "PUBSUB_"
 
 
 @dataclass(frozen=True)
@@ -69,30 +73,23 @@ class Conf:
     TWILIO_MAX_SERVICES: int = 1_000  # made over Twilio's wire, per administrator
 
 
+def from_environment() -> dict[str, str]:
+    """`settings.PUBSUB`, as the environment has it: what is set, unread."""
+    written = {each.name: given(PREFIX + each.name, each.type) for each in fields(Conf)}
+    return {name: text for name, text in written.items() if text is not None}
+
+
 def _parse(name: str, kind: Any, value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    try:
-        if kind is bool:
-            return {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}[
-                value.strip().lower()
-            ]
-        if kind in (int, float):
-            return kind(value)
-    except (KeyError, ValueError):
-        raise ImproperlyConfigured(f"PUBSUB_{name} is {value!r}, which is no {kind.__name__}.") from None
-    if kind == list[str]:
-        return [part.strip() for part in value.split(",") if part.strip()]
-    return value
+    return parse(PREFIX + name, kind, value) if isinstance(value, str) else value
 
 
 def _load() -> Conf:
     kinds = {each.name: each.type for each in fields(Conf)}
-    given: dict[str, Any] = getattr(settings, "PUBSUB", {})
-    unknown = sorted(set(given) - set(kinds))
+    configured: dict[str, Any] = getattr(settings, "PUBSUB", {})
+    unknown = sorted(set(configured) - set(kinds))
     if unknown:
         raise ImproperlyConfigured(f"settings.PUBSUB has unknown names: {', '.join(unknown)}.")
-    return replace(Conf(), **{name: _parse(name, kinds[name], value) for name, value in given.items()})
+    return replace(Conf(), **{name: _parse(name, kinds[name], value) for name, value in configured.items()})
 
 
 class _LazyConf:

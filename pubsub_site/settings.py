@@ -6,21 +6,17 @@ Nothing set: SQLite and the in-memory channel layer, one process, a generated se
 
 from pathlib import Path
 
-import environ
-
-from channels_app.bootstrap import load_or_create_secret_key
+from channels_app import environment as env
+from channels_app.conf import from_environment
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = environ.Env()
+DATA_DIR = env.folder("PUBSUB_DATA", BASE_DIR / "data")
 
-DATA_DIR = Path(env.str("PUBSUB_DATA", default=str(BASE_DIR / "data"))).resolve()
-DATA_DIR.mkdir(parents=True, exist_ok=True)
-
-DEBUG = env.bool("DEBUG", default=False)
-SECRET_KEY = env.str("SECRET_KEY", default="") or load_or_create_secret_key(DATA_DIR / "secret_key")
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
-if env.bool("BEHIND_TLS_PROXY", default=False):
+DEBUG = env.value("DEBUG", False)
+SECRET_KEY = env.text("SECRET_KEY") or env.secret_key(DATA_DIR / "secret_key")
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", ["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
+if env.value("BEHIND_TLS_PROXY", False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
 
@@ -75,30 +71,29 @@ TEMPLATES = [
     }
 ]
 
-DATABASE_TIMEOUT = env.float("DATABASE_TIMEOUT", default=4.0)  # seconds a statement of a server may take, on PostgreSQL
-DATABASE_URL = env.str("DATABASE_URL", default="")
+DATABASE_TIMEOUT = env.value("DATABASE_TIMEOUT", 4.0)  # seconds a statement of a server may take, on PostgreSQL
+DATABASE_URL = env.text("DATABASE_URL")
 if DATABASE_URL:
-    DATABASES = {"default": env.db_url_config(DATABASE_URL)}
-    DATABASES["default"]["CONN_MAX_AGE"] = 0  # under ASGI every request has its own thread: the pool does the reuse
-    if DATABASES["default"]["ENGINE"].endswith("postgresql"):
-        from channels_app.postgres import PromptConnection
+    from channels_app.postgres import PromptConnection
 
-        DATABASES["default"].setdefault("OPTIONS", {}).update(
-            pool={
-                "min_size": env.int("DATABASE_POOL_MIN", default=2),
-                "max_size": env.int("DATABASE_POOL_MAX", default=20),
-                "timeout": env.float("DATABASE_POOL_TIMEOUT", default=4.0),
-                "connection_class": PromptConnection,
-                # Past this a lost connection is looked for at the next request, no longer at pauses that double.
-                "reconnect_timeout": 5.0,
-            },
-            connect_timeout=5,
-            # A server that is gone without a word (its machine, or the network) is found out within seconds, not 15 minutes.
-            keepalives_idle=5,
-            keepalives_interval=2,
-            keepalives_count=3,
-            tcp_user_timeout=10_000,  # milliseconds
-        )
+    DATABASES = {"default": env.database("DATABASE_URL")}
+    DATABASES["default"]["CONN_MAX_AGE"] = 0  # under ASGI every request has its own thread: the pool does the reuse
+    DATABASES["default"].setdefault("OPTIONS", {}).update(
+        pool={
+            "min_size": env.value("DATABASE_POOL_MIN", 2),
+            "max_size": env.value("DATABASE_POOL_MAX", 20),
+            "timeout": env.value("DATABASE_POOL_TIMEOUT", 4.0),
+            "connection_class": PromptConnection,
+            # Past this a lost connection is looked for at the next request, no longer at pauses that double.
+            "reconnect_timeout": 5.0,
+        },
+        connect_timeout=5,
+        # A server that is gone without a word (its machine, or the network) is found out within seconds, not 15 minutes.
+        keepalives_idle=5,
+        keepalives_interval=2,
+        keepalives_count=3,
+        tcp_user_timeout=10_000,  # milliseconds
+    )
 else:
     DATABASES = {
         "default": {
@@ -117,9 +112,9 @@ else:
     }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-REDIS_URL = env.str("REDIS_URL", default="")
-REDIS_PREFIX = env.str("REDIS_PREFIX", default="pubsub")
-REDIS_HOSTS = env.list("REDIS_HOSTS", default=[REDIS_URL] if REDIS_URL else [])
+REDIS_URL = env.text("REDIS_URL")
+REDIS_PREFIX = env.text("REDIS_PREFIX", "pubsub")
+REDIS_HOSTS = env.words("REDIS_HOSTS") or ([REDIS_URL] if REDIS_URL else [])
 if REDIS_HOSTS:
     CHANNEL_LAYERS = {
         "default": {
@@ -187,25 +182,14 @@ CORS_PREFLIGHT_MAX_AGE = 86400
 PUBSUB_DIALECTS = ["channels_app.dialects.twilio.dialect.TWILIO", "channels_app.dialects.syncano.dialect.SYNCANO"]
 
 # Read by channels_app.conf, which documents each and holds the defaults.
-PUBSUB = {
-    name: env.str(f"PUBSUB_{name}")
-    for name in (
-        "ANONYMOUS_RATE", "DIRECTORY_TTL", "DRAIN_DELAY", "DRAIN_SECONDS", "FAILED_LOGIN_RATE", "FAILED_POLL_RATE",
-        "GROUP_COMMIT", "HEAD_TIMEOUT", "IDEMPOTENCY_TTL", "MAX_HEAD", "MAX_INSTANCES",
-        "METRICS_BIND", "METRICS_TOKEN", "OPEN_REGISTRATION",
-        "PING_INTERVAL", "PING_TIMEOUT", "POLL_WAIT", "PUBLISH_LANES", "PUBLISH_QUEUE", "PUBLISH_TIMEOUT",
-        "PUSH_ATTEMPTS", "PUSH_NETWORKS", "PUSH_QUEUE", "PUSH_TIMEOUT", "RETENTION_AGE", "RETENTION_BATCH",
-        "RETENTION_COUNT", "RETENTION_INTERVAL",
-        "SAFETY_POLL", "SEAL_KEYS", "SSE_HEARTBEAT", "SUBSCRIBER_BYTES", "SYNCANO_MAX_BODY", "TWILIO_MAX_BODY",
-        "TWILIO_MAX_DATA", "TWILIO_MAX_SERVICES", "TWILIO_SESSION_AGE", "TWILIO_STREAM_BURST", "TWILIO_STREAM_RATE",
-        "TWILIO_STREAM_RETENTION",
-    )
-    if f"PUBSUB_{name}" in env.ENVIRON
-}  # fmt: skip
+PUBSUB = from_environment()
 if not DATABASE_URL:  # one process on one machine: what it pushes to is often on it as well
     PUBSUB.setdefault("PUSH_NETWORKS", "127.0.0.0/8,::1/128")
 
-LOG_FORMAT = env.str("LOG_FORMAT", default="line")
+# Another word than these is refused by a system check, which needs a log to say so.
+LOG_FORMAT = env.text("LOG_FORMAT") or "line"
+LOG_LEVEL = (env.text("LOG_LEVEL") or "INFO").upper()
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -220,15 +204,14 @@ LOGGING = {
     "handlers": {
         "console": {
             "class": "logging.StreamHandler",
-            "formatter": "json" if LOG_FORMAT == "json" else "line",  # another word is refused by a system check
+            "formatter": "json" if LOG_FORMAT == "json" else "line",
             "filters": ["mistakes"],
         }
     },
-    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
+    "root": {"handlers": ["console"], "level": LOG_LEVEL if LOG_LEVEL in LOG_LEVELS else "INFO"},
     "loggers": {
         "django.request": {"level": "ERROR"},  # a 4xx is an answer, not an event of the server
         "channels_redis": {"level": "WARNING"},  # a full mailbox costs its reader a hint, which the safety poll makes up for
         "uvicorn.error": {"level": "WARNING"},  # what it says of a good start and end, we say
-        "channels_app": {"level": env.str("LOG_LEVEL", default="INFO")},
     },
 }

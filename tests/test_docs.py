@@ -86,12 +86,6 @@ def test_the_settings_page_tells_the_true_defaults() -> None:
     assert {name: told[name] for name in own_settings()} == own_settings()
 
 
-def test_every_setting_of_the_server_can_be_given_by_the_environment() -> None:
-    names = re.search(r"PUBSUB = \{(.*?)\n\}", (ROOT / "pubsub_site" / "settings.py").read_text(), re.DOTALL)
-    assert names is not None
-    assert set(re.findall(r'"([A-Z_]+)"', names[1])) == {each.name for each in fields(Conf)}
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_no_page_mentions_a_variable_that_does_not_exist(page: Path) -> None:
     assert set(ENVIRONMENT_NAME.findall(page.read_text())) <= known_names() | OF_COMPOSE | OF_CLIENTS
