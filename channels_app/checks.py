@@ -1,7 +1,11 @@
 """System checks: combinations of settings that would lose messages or secrets are refused by id."""
 
+import math
 import os
+import re
 from collections.abc import Callable, Iterable
+from dataclasses import fields
+from difflib import get_close_matches
 from ipaddress import ip_network
 from typing import Any
 
@@ -11,17 +15,23 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 
-from .conf import conf
+from .conf import MAY_BE_ZERO, PREFIX, Conf, conf
+from .environment import value
 
 REDIS_LAYER = "channels_app.core.redis_layer.RedisLayer"
 PROCESSES_VARIABLE = "PUBSUB_PROCESSES"  # how many processes of this server share the database; its operator says so
+
+_HOST = re.compile(r"\*|\.?[\w-]+(\.[\w-]+)*|\[[0-9A-Fa-f:.]+\]")  # of ALLOWED_HOSTS
 
 
 @register(Tags.compatibility)
 def check_processes(**_: Any) -> Iterable[CheckMessage]:
     """pubsub.E001, E002: what one process may do alone, several may not."""
-    if os.environ.get(PROCESSES_VARIABLE, "1") in ("", "0", "1"):
-        return
+    try:
+        if value(PROCESSES_VARIABLE, 1) <= 1:
+            return
+    except ImproperlyConfigured:
+        return  # check_values says so
     if settings.DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         yield Error(
             "Several processes cannot share a SQLite log: one of them would starve the others.",
@@ -30,7 +40,7 @@ def check_processes(**_: Any) -> Iterable[CheckMessage]:
         )
     if settings.CHANNEL_LAYERS["default"]["BACKEND"] != REDIS_LAYER:
         yield Error(
-            "Several processes reach each other through this server's own Redis channel layer only.",
+            "Several processes cannot reach each other without this server's Redis channel layer.",
             hint="Set REDIS_URL, or run one process.",
             id="pubsub.E002",
         )
@@ -71,51 +81,111 @@ def check_registration(**_: Any) -> Iterable[CheckMessage]:
 
 
 @register(Tags.compatibility)
+def check_names(**_: Any) -> Iterable[CheckMessage]:
+    """pubsub.W007: a misspelt name is a setting that silently is not made."""
+    known = {"DATA", PROCESSES_VARIABLE.removeprefix(PREFIX), *(each.name for each in fields(Conf))}
+    given = {name.removeprefix(PREFIX) for name in os.environ if name.startswith(PREFIX)}
+    for name in sorted(given - known):
+        nearest = get_close_matches(name, known, n=1)
+        hint = f"Did you mean {PREFIX}{nearest[0]}?" if nearest else "docs/settings.md has every name."
+        yield Warning(f"{PREFIX}{name} is no setting of this server.", hint=hint, id="pubsub.W007")
+
+
+Uses = list[tuple[str, Callable[[Any], object], Iterable[Any]]]  # of a variable: who refuses what it cannot be, its values
+
+
+@register(Tags.compatibility)
 def check_values(**_: Any) -> Iterable[CheckMessage]:
     """pubsub.E006: values that can only be wrong, and would be found out in the middle of somebody's request."""
-    uses: list[tuple[str, Callable[[Any], object], Iterable[Any]]] = [
-        (PROCESSES_VARIABLE, int, [os.environ.get(PROCESSES_VARIABLE) or "1"]),
-        ("LOG_FORMAT", _log_format, [settings.LOG_FORMAT]),
-    ]
-    try:
-        uses += [
-            ("PUBSUB_ANONYMOUS_RATE", limits.parse, filter(None, [conf.ANONYMOUS_RATE])),
-            ("PUBSUB_FAILED_LOGIN_RATE", limits.parse, filter(None, [conf.FAILED_LOGIN_RATE])),
-            ("PUBSUB_FAILED_POLL_RATE", limits.parse, filter(None, [conf.FAILED_POLL_RATE])),
-            ("PUBSUB_SEAL_KEYS", Fernet, conf.SEAL_KEYS),
-            ("PUBSUB_PUSH_NETWORKS", ip_network, conf.PUSH_NETWORKS),
-            ("PUBSUB_PUSH_ATTEMPTS", _at_least_one, [conf.PUSH_ATTEMPTS]),
-            ("PUBSUB_TWILIO_STREAM_BURST", _at_least_one, [conf.TWILIO_STREAM_BURST]),
-            ("DATABASE_POOL_MAX", _more_than_lanes, _pool_sizes()),
-        ]
-    except ImproperlyConfigured as error:
-        yield _wrong_value(str(error))
-    for name, use, values in uses:
+    for list_uses in (_uses_of_processes, _uses_of_settings, _uses_of_conf):
         try:
-            for value in values:
-                use(value)
-        except ValueError as error:
-            yield _wrong_value(f"{name}: {error}")
+            uses = list_uses()
+        except ImproperlyConfigured as error:
+            yield _wrong_value(str(error))
+            continue
+        for name, use, values in uses:
+            try:
+                for each in values:
+                    use(each)
+            except ValueError as error:
+                yield _wrong_value(f"{name}: {error}")
 
 
-def _log_format(text: str) -> None:
-    if text not in ("line", "json"):
-        raise ValueError(f"{text!r} is neither 'line' nor 'json'")
+def _uses_of_processes() -> Uses:
+    return [(PROCESSES_VARIABLE, _above_zero, [value(PROCESSES_VARIABLE, 1)])]
 
 
-def _at_least_one(number: int) -> None:
-    if number < 1:
-        raise ValueError(f"{number} is less than 1")
+def _uses_of_settings() -> Uses:
+    hosts = [url for url in settings.REDIS_HOSTS if url != settings.REDIS_URL]
+    return [
+        ("LOG_FORMAT", _one_of("line", "json"), [settings.LOG_FORMAT]),
+        ("LOG_LEVEL", _one_of(*settings.LOG_LEVELS), [settings.LOG_LEVEL]),
+        ("ALLOWED_HOSTS", _host, settings.ALLOWED_HOSTS),
+        ("REDIS_URL", _redis_url, filter(None, [settings.REDIS_URL])),
+        ("REDIS_HOSTS", _redis_url, hosts),
+        ("DATABASE_TIMEOUT", _above_zero, [settings.DATABASE_TIMEOUT]),
+    ]
+
+
+def _uses_of_conf() -> Uses:
+    numbers = [each.name for each in fields(Conf) if each.type in (int, float)]
+    pool = settings.DATABASES["default"].get("OPTIONS", {}).get("pool", {})
+    return [
+        *((PREFIX + name, _not_negative if name in MAY_BE_ZERO else _above_zero, [getattr(conf, name)]) for name in numbers),
+        ("PUBSUB_ANONYMOUS_RATE", limits.parse, filter(None, [conf.ANONYMOUS_RATE])),
+        ("PUBSUB_FAILED_LOGIN_RATE", limits.parse, filter(None, [conf.FAILED_LOGIN_RATE])),
+        ("PUBSUB_FAILED_POLL_RATE", limits.parse, filter(None, [conf.FAILED_POLL_RATE])),
+        ("PUBSUB_SEAL_KEYS", Fernet, conf.SEAL_KEYS),
+        ("PUBSUB_PUSH_NETWORKS", ip_network, conf.PUSH_NETWORKS),
+        ("DATABASE_POOL_TIMEOUT", _above_zero, [pool["timeout"]] if "timeout" in pool else []),
+        ("DATABASE_POOL_MIN", _between(0, pool.get("max_size", 0)), [pool["min_size"]] if "min_size" in pool else []),
+        ("DATABASE_POOL_MAX", _more_than_lanes, [pool["max_size"]] if pool else []),
+    ]
+
+
+def _above_zero(number: float) -> None:
+    if not 0 < number < math.inf:
+        raise ValueError(f"{number} is not a number above 0")
+
+
+def _not_negative(number: float) -> None:
+    if not 0 <= number < math.inf:
+        raise ValueError(f"{number} is not a number from 0 up")
+
+
+def _between(least: int, most: int) -> Callable[[int], None]:
+    def refuse(number: int) -> None:
+        if not least <= number <= most:
+            raise ValueError(f"{number} is not between {least} and {most}")
+
+    return refuse
+
+
+def _one_of(*known: str) -> Callable[[str], None]:
+    def refuse(text: str) -> None:
+        if text not in known:
+            raise ValueError(f"{text!r} is none of {', '.join(known)}")
+
+    return refuse
+
+
+def _host(text: str) -> None:
+    if not _HOST.fullmatch(text):
+        raise ValueError(f"{text!r} is no host name, such as pubsub.example.com: without a scheme, a port and a path")
+
+
+def _redis_url(url: str) -> None:
+    from redis.connection import parse_url  # only now: without Redis nobody needs it
+
+    try:
+        parse_url(url)  # type: ignore[no-untyped-call]
+    except ValueError:  # which may quote a part of the password
+        raise ValueError("it must look like redis://host:6379/0, rediss://… or unix://…") from None
 
 
 def _more_than_lanes(connections: int) -> None:
     if connections <= conf.PUBLISH_LANES:  # each keeps one while it is busy
         raise ValueError(f"{connections} connections leave none beside the {conf.PUBLISH_LANES} of PUBSUB_PUBLISH_LANES")
-
-
-def _pool_sizes() -> list[int]:
-    pool = settings.DATABASES["default"].get("OPTIONS", {}).get("pool")
-    return [pool["max_size"]] if pool else []
 
 
 def _wrong_value(message: str) -> Error:

@@ -23,7 +23,7 @@ class Conf:
     PUBLISH_LANES: int = 2  # writer threads on PostgreSQL; SQLite always has one
     PUBLISH_QUEUE: int = 10_000  # publishes that may wait for a lane; past it, 503
     PUBLISH_TIMEOUT: float = 5.0  # seconds a publish waits for its commit; past it, 503
-    IDEMPOTENCY_TTL: int = 86_400  # seconds an Idempotency-Key is remembered
+    IDEMPOTENCY_TTL: int = 86_400  # seconds an Idempotency-Key is remembered; 0: not at all
 
     # Retention: what an instance has that says nothing itself. 0: no limit.
     RETENTION_AGE: int = 30 * 86_400  # seconds
@@ -40,7 +40,7 @@ class Conf:
     PING_TIMEOUT: float = 20.0  # seconds in which a ping must be answered; 0: no matter when
     TWILIO_SESSION_AGE: int = 86_400  # seconds a Twilio client that is away is remembered: how far it got in which stream
     DRAIN_DELAY: float = 0.0  # seconds after SIGTERM in which connections are still taken, while /readyz says 503
-    DRAIN_SECONDS: float = 20.0  # over which connections are closed after SIGTERM
+    DRAIN_SECONDS: float = 20.0  # over which connections are closed after SIGTERM; 0: all at once
 
     # Requests sent to others (webhooks)
     PUSH_NETWORKS: list[str] = field(default_factory=list)  # as "10.0.0.0/8": where they may go besides public addresses
@@ -49,10 +49,10 @@ class Conf:
     PUSH_QUEUE: int = 5_000  # that may be on their way; a fifth of it for one instance
 
     # Look-ups and credentials
-    DIRECTORY_TTL: float = 1.0  # seconds a looked-up key or channel may be stale
+    DIRECTORY_TTL: float = 1.0  # seconds a looked-up key or channel may be stale; 0: none is remembered
     SEAL_KEYS: list[str] = field(default_factory=list)  # Fernet keys, newest first; none: derived from SECRET_KEY
     OPEN_REGISTRATION: bool = True  # POST /v1.1/account/register/ is open to everybody
-    MAX_INSTANCES: int = 16  # per administrator
+    MAX_INSTANCES: int = 16  # per administrator; 0: superusers make them
 
     # Watching the server
     METRICS_TOKEN: str = ""  # what /metrics asks for, as a Bearer; none: it answers this machine only
@@ -69,8 +69,17 @@ class Conf:
     TWILIO_MAX_DATA: int = 4_096  # bytes of a stream message's Data, as compact JSON
     TWILIO_STREAM_RATE: int = 30  # messages a second that a stream takes for ever; 0: no limit
     TWILIO_STREAM_BURST: int = 30  # messages that a stream which was silent takes at once
-    TWILIO_STREAM_RETENTION: int = 60  # seconds that its messages are kept, until its channel says otherwise
-    TWILIO_MAX_SERVICES: int = 1_000  # made over Twilio's wire, per administrator
+    TWILIO_STREAM_RETENTION: int = 60  # seconds that its messages are kept, until its channel says otherwise; 0: for ever
+    TWILIO_MAX_SERVICES: int = 1_000  # made over Twilio's wire, per administrator; 0: none
+
+
+# 0 means something there, as said above. Every other number is above it.
+MAY_BE_ZERO = frozenset(
+    {
+        "IDEMPOTENCY_TTL", "RETENTION_AGE", "RETENTION_COUNT", "PING_INTERVAL", "PING_TIMEOUT", "DRAIN_DELAY", "DRAIN_SECONDS",
+        "DIRECTORY_TTL", "MAX_INSTANCES", "TWILIO_STREAM_RATE", "TWILIO_STREAM_RETENTION", "TWILIO_MAX_SERVICES",
+    }
+)  # fmt: skip
 
 
 def from_environment() -> dict[str, str]:

@@ -139,7 +139,9 @@ class Template:
         return self._deployment_in(folder, f"copy_{self._copies}")
 
     def _deployment_in(self, folder: Path, database: str) -> Deployment:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PUBSUB_TEST_")}
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith(("PUBSUB_TEST_", "PUBSUB_TORTURE"))
+        }
         # One key for all: what is sealed in the template can be opened in its copies.
         environment |= {
             "PUBSUB_DATA": str(folder),
