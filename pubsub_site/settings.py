@@ -212,6 +212,9 @@ LOGGING = {
     "loggers": {
         "django.request": {"level": "ERROR"},  # a 4xx is an answer, not an event of the server
         "channels_redis": {"level": "WARNING"},  # a full mailbox costs its reader a hint, which the safety poll makes up for
+        "psycopg.pool": {
+            "level": "ERROR"
+        },  # each attempt, where a command says once what is wrong; servers change it (asgi.py)
         "uvicorn.error": {"level": "WARNING"},  # what it says of a good start and end, we say
     },
 }

@@ -8,13 +8,16 @@ from io import StringIO
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
+from django.db import OperationalError, ProgrammingError
 from django.db.migrations.recorder import MigrationRecorder
 
 from channels_app.core import directory, publishing
 from channels_app.core.credentials import Credentials
 from channels_app.core.types import CLOSE_REASONS, Draft
 from channels_app.dialects.twilio import auth
+from channels_app.management.failures import in_one_sentence
 from channels_app.models import AdministratorKey, ApiKey, Instance
+from tests.backends import Backend
 
 
 def output_of(command: str, *arguments: str) -> str:
@@ -102,6 +105,26 @@ def test_commands_say_when_the_database_lacks_migrations() -> None:
     for command in ("quickstart", "serve", "trim"):
         with pytest.raises(CommandError, match=r"lacks [1-9][0-9]* migrations\. Run `manage\.py migrate`"):
             output_of(command)
+
+
+@pytest.mark.django_db
+class TestFailures:
+    def test_a_mistake_of_the_program_keeps_its_traceback(self) -> None:
+        with pytest.raises(ProgrammingError), in_one_sentence():
+            raise ProgrammingError("syntax error")
+
+    def test_what_the_database_refuses_while_it_answers_is_one_sentence(self) -> None:
+        with pytest.raises(SystemExit, match=r"^database or disk is full\.$"), in_one_sentence():
+            raise OperationalError("database or disk is full\nand more")
+
+
+@pytest.mark.django_db
+def test_a_file_that_cannot_be_written_is_no_database(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    if backend.name != "sqlite":
+        pytest.skip("SQLite's")
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(CommandError, match=r"sqlite3 cannot be used: this user may not write to it\. Check PUBSUB_DATA\.$"):
+        output_of("trim")
 
 
 @pytest.mark.django_db(transaction=True)

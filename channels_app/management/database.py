@@ -1,16 +1,47 @@
-"""What every command needs of the database before it starts."""
+"""What commands need of the database before they start."""
+
+import os
 
 from django.core.management.base import CommandError
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
 
 from channels_app.core.database import missing_migrations
 
 
+def require_answer() -> None:
+    """Raises CommandError with the cause when the database cannot be used.
+
+    One attempt, without the pool: that one would try for seconds and keep the cause to itself.
+    """
+    alone = connection.copy()
+    alone.settings_dict["OPTIONS"].pop("pool", None)
+    try:
+        alone.ensure_connection()
+    except DatabaseError as error:
+        raise _unusable(cause(error)) from error
+    finally:
+        alone.close()
+    if connection.vendor == "sqlite" and not os.access(connection.settings_dict["NAME"], os.W_OK):
+        raise _unusable("this user may not write to it")
+
+
+def _unusable(why: str) -> CommandError:
+    if connection.vendor == "sqlite":
+        return CommandError(f"The database {connection.settings_dict['NAME']} cannot be used: {why}. Check PUBSUB_DATA.")
+    return CommandError(f"The database does not answer: {why}. Check DATABASE_URL.")
+
+
+def cause(error: Exception) -> str:
+    """What PostgreSQL adds below are guesses, and further attempts."""
+    return str(error).partition("\n")[0].strip().rstrip(".")
+
+
 def require_migrated() -> None:
-    """Raises CommandError, saying what to do, when the database does not answer or has not got its tables."""
+    """Raises CommandError, saying what to do, when the database cannot be used or has not got its tables."""
+    require_answer()
     try:
         missing = missing_migrations()
     except DatabaseError as error:
-        raise CommandError(f"The database does not answer: {error}") from error
+        raise _unusable(cause(error)) from error
     if missing:
         raise CommandError(f"The database lacks {missing} migrations. Run `manage.py migrate` first.")

@@ -2,11 +2,15 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
+import pytest
 
-from .deployment import Deployment, channel_path
+from .deployment import ROOT, Deployment, channel_path
 
 
 def curl(line: str) -> httpx.Response:
@@ -65,8 +69,62 @@ def test_serve_says_that_its_port_is_taken(deployment: Deployment) -> None:
 
 def test_commands_say_that_the_database_is_away(deployment: Deployment) -> None:
     away = {"DATABASE_URL": "postgres://nobody@127.0.0.1:1/none", "DATABASE_POOL_TIMEOUT": "0.5"}
-    for command in ("serve", "quickstart", "trim"):
+    for command in ("serve", "quickstart", "trim", "renew_epochs", "migrate", "changepassword"):
         done = deployment.manage(command, **away)
         assert done.returncode == 1
         assert "The database does not answer" in done.stderr
+        assert "Connection refused. Check DATABASE_URL." in done.stderr
         assert "Traceback" not in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_database_that_is_none_is_named_with_the_cause(deployment: Deployment, tmp_path: Path) -> None:
+    (tmp_path / "pubsub.sqlite3").write_bytes(b"garbage" * 1000)
+    for command in ("serve", "quickstart", "trim", "migrate", "changepassword"):
+        done = deployment.manage(command, DATABASE_URL="", PUBSUB_DATA=str(tmp_path))
+        assert done.returncode == 1
+        assert f"{tmp_path}/pubsub.sqlite3 cannot be used: file is not a database. Check PUBSUB_DATA." in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("DEBUG", "ja"), ("DATABASE_URL", "mysql://u:p@h/n"), ("PUBSUB_DATA", "/proc/nope"), ("PUBSUB_DATA", "/etc/hostname")],
+)
+def test_a_wrong_setting_is_one_sentence_for_every_command(deployment: Deployment, name: str, text: str) -> None:
+    for command in ("serve", "migrate"):
+        done = deployment.manage(command, **{name: text})
+        assert done.returncode == 1
+        assert name in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_with_traceback_a_wrong_setting_has_one(deployment: Deployment) -> None:
+    done = deployment.manage("migrate", "--traceback", DEBUG="ja")
+    assert done.stderr.startswith("Traceback")
+    assert "ImproperlyConfigured: DEBUG is 'ja'" in done.stderr
+
+
+def test_without_tables_a_command_of_djangos_says_so(deployment: Deployment, tmp_path: Path) -> None:
+    done = deployment.manage("changepassword", "admin", DATABASE_URL="", PUBSUB_DATA=str(tmp_path / "new"))
+    assert done.returncode == 1
+    assert re.search(r"no such table: .+\. The database lacks \d+ migrations\. Run `manage\.py migrate` first\.$", done.stderr)
+
+
+def test_a_python_without_django_is_told_which_one_has_it(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", str(ROOT / "manage.py")], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "This Python has no Django: use .venv/bin/python manage.py …, or pip install -r requirements.txt first."
+    ]
+
+
+@pytest.mark.parametrize("page", ["settings.md", "operations.md"])
+def test_the_pages_quote_serve_as_it_speaks(deployment: Deployment, page: str) -> None:
+    text = (ROOT / "docs" / page).read_text()
+    (variables, quoted) = re.search(r"^    \$ (.*?) python manage\.py serve\n((?:    .*\n|\n)+)", text, re.MULTILINE).groups()
+    alone = {"DATABASE_URL": "", "REDIS_URL": ""}
+    refused = deployment.manage("serve", **alone, **dict(each.split("=") for each in variables.split()))
+    assert refused.stderr.split() == quoted.split()

@@ -63,15 +63,15 @@ class Command(BaseCommand):
     ) -> None:
         # Nobody needs collectstatic here: WhiteNoise finds the files where the packages have them.
         warnings.filterwarnings("ignore", message="No directory at", category=UserWarning)
-        config = uvicorn_server.configure(*bind, access_log=access_log)
         if worker_of:
-            self._work(config, *worker_of)
+            self._work(uvicorn_server.configure(*bind, access_log=access_log), *worker_of)
             return
         if workers > 1:
             os.environ[PROCESSES_VARIABLE] = str(workers)
         self.check(databases=["default"])
         require_migrated()
         connection.close()  # these were this thread's only queries
+        config = uvicorn_server.configure(*bind, access_log=access_log)
         if workers > 1:
             self._supervise(config, workers)
         else:
