@@ -6,17 +6,20 @@ import re
 from io import StringIO
 
 import pytest
+from cryptography.fernet import Fernet
 from django.contrib.auth import get_user_model
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, ProgrammingError
 from django.db.migrations.recorder import MigrationRecorder
+from django.test import override_settings
 
-from channels_app.core import directory, publishing
+from channels_app.core import directory, publishing, tenancy
 from channels_app.core.credentials import Credentials
 from channels_app.core.types import CLOSE_REASONS, Draft
 from channels_app.dialects.twilio import auth
 from channels_app.management.failures import in_one_sentence
-from channels_app.models import AdministratorKey, ApiKey, Instance
+from channels_app.models import Administrator, AdministratorKey, ApiKey, Instance, InstanceUser
 from tests.backends import Backend
 
 
@@ -125,6 +128,42 @@ def test_a_file_that_cannot_be_written_is_no_database(backend: Backend, monkeypa
     monkeypatch.setattr("os.access", lambda *_: False)
     with pytest.raises(CommandError, match=r"sqlite3 cannot be used: this user may not write to it\. Check PUBSUB_DATA\.$"):
         output_of("trim")
+
+
+@pytest.mark.django_db
+class TestSealKey:
+    COMMANDS = pytest.mark.parametrize("command", ["serve", "quickstart"])
+    COMPLAINT = r"^SECRET_KEY \(or PUBSUB_SEAL_KEYS\) is not the one that the stored keys were sealed with\. "
+
+    @COMMANDS
+    def test_a_key_that_is_not_the_one_of_the_backup_is_refused_at_the_start(self, command: str) -> None:
+        output_of("quickstart")
+        before = ApiKey.objects.count()
+        with (
+            override_settings(SECRET_KEY="another-0123456789-abcdefghijklmnopqrstuvw"),
+            pytest.raises(ImproperlyConfigured, match=self.COMPLAINT),
+        ):
+            output_of(command)
+        assert ApiKey.objects.count() == before
+
+    @COMMANDS
+    def test_whatever_was_sealed_last_is_tried(self, command: str) -> None:
+        output_of("quickstart")
+        tenancy.create_user(Instance.objects.get(), username="jane", password="x")
+        for model, field in ((Administrator, "key_sealed"), (AdministratorKey, "sealed"), (InstanceUser, "key_sealed")):
+            kept = dict(model.objects.values_list("pk", field))
+            model.objects.update(**{field: "sealed with another key"})
+            with pytest.raises(ImproperlyConfigured, match=self.COMPLAINT):
+                output_of(command)
+            for pk, sealed in kept.items():
+                model.objects.filter(pk=pk).update(**{field: sealed})
+
+    def test_a_key_that_was_rotated_still_counts(self) -> None:
+        old, new = (Fernet.generate_key().decode() for _ in range(2))
+        with override_settings(PUBSUB={"SEAL_KEYS": [old]}):
+            output_of("quickstart")
+        with override_settings(PUBSUB={"SEAL_KEYS": [new, old]}):
+            output_of("quickstart")
 
 
 @pytest.mark.django_db(transaction=True)

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from uuid import UUID
 
-from cryptography.fernet import Fernet, MultiFernet
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 
 from channels_app.conf import conf
 
@@ -110,7 +111,14 @@ def seal(text: str) -> str:
 
 
 def unseal(sealed: str) -> str:
-    return _fernet().decrypt(sealed.encode()).decode()
+    """Raises ImproperlyConfigured when it was sealed with another key."""
+    try:
+        return _fernet().decrypt(sealed.encode()).decode()
+    except InvalidToken:
+        raise ImproperlyConfigured(
+            "SECRET_KEY (or PUBSUB_SEAL_KEYS) is not the one that the stored keys were sealed with. "
+            "Put it back: a generated one was kept in data/secret_key (docs/operations.md, Backup)."
+        ) from None
 
 
 def _fernet() -> MultiFernet:

@@ -5,7 +5,9 @@ import os
 from django.core.management.base import CommandError
 from django.db import DatabaseError, connection
 
+from channels_app.core.credentials import unseal
 from channels_app.core.database import missing_migrations
+from channels_app.models import Administrator, AdministratorKey, InstanceUser
 
 
 def require_answer() -> None:
@@ -45,3 +47,15 @@ def require_migrated() -> None:
         raise _unusable(cause(error)) from error
     if missing:
         raise CommandError(f"The database lacks {missing} migrations. Run `manage.py migrate` first.")
+
+
+def require_seal_key() -> None:
+    """Raises ImproperlyConfigured when the newest of what is stored cannot be unsealed: else somebody's request finds out."""
+    for rows in (
+        Administrator.objects.values_list("key_sealed", flat=True),
+        AdministratorKey.objects.values_list("sealed", flat=True),
+        InstanceUser.objects.values_list("key_sealed", flat=True),
+    ):
+        newest = rows.order_by("-pk").first()
+        if newest is not None:
+            unseal(newest)

@@ -8,8 +8,6 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
 from django.db import DatabaseError, OperationalError
 
-from .database import cause, require_answer, require_migrated
-
 
 @contextmanager
 def in_one_sentence() -> Iterator[None]:
@@ -25,6 +23,8 @@ def in_one_sentence() -> Iterator[None]:
 
 def _of_database(error: DatabaseError) -> str | None:
     """None: the database is as it should be, and the mistake one of the program's."""
+    from .database import cause, require_answer, require_migrated  # only now: it needs Django set up
+
     try:
         require_answer()
     except CommandError as unusable:

@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 
 from channels_app.core import credentials, tenancy
 from channels_app.dialects.twilio import sids
-from channels_app.management.database import require_migrated
+from channels_app.management.database import require_migrated, require_seal_key
 from channels_app.models import Administrator, AdministratorKey, ApiKey, Channel, Instance
 
 ADMINISTRATOR = "admin"
@@ -56,6 +56,7 @@ class Command(BaseCommand):
 
     def handle(self, *, instance: str, base_url: str, json: bool, **_: Any) -> None:
         require_migrated()
+        require_seal_key()
         try:
             made = make(instance.lower(), always_new_key=json)
         except ValidationError as error:

@@ -18,7 +18,7 @@ from django.db import connection
 
 from channels_app.checks import PROCESSES_VARIABLE
 from channels_app.conf import conf
-from channels_app.management.database import require_migrated
+from channels_app.management.database import require_migrated, require_seal_key
 from channels_app.server import uvicorn_server
 from channels_app.server.workers import Supervisor, Worker, bind_shared, reserve
 
@@ -70,6 +70,7 @@ class Command(BaseCommand):
             os.environ[PROCESSES_VARIABLE] = str(workers)
         self.check(databases=["default"])
         require_migrated()
+        require_seal_key()
         connection.close()  # these were this thread's only queries
         config = uvicorn_server.configure(*bind, access_log=access_log)
         if workers > 1:
