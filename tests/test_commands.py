@@ -188,6 +188,11 @@ def test_explain_knows_every_close_code_and_what_to_do() -> None:
 def test_explain_says_which_codes_there_are() -> None:
     with pytest.raises(CommandError, match=r"4403 is no close code of this server\. It uses 4003, "):
         output_of("explain", "4403")
+@pytest.mark.parametrize(("code", "advice"), [("4050", "Stop: "), ("4150", "Back off, "), ("4250", "Reconnect now ")])
+def test_explain_knows_what_a_code_means_that_a_later_version_may_use(code: str, advice: str) -> None:
+    assert re.fullmatch(rf"{code}  not used by this version.*\n +{advice}.*\n", output_of("explain", code))
+
+
 
 
 @pytest.mark.parametrize("address", ["8000", "host:", ":8000", "host:99999", "a:b:8000", "host:-1"])

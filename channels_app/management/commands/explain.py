@@ -20,10 +20,15 @@ class Command(BaseCommand):
         parser.add_argument("code", type=int, nargs="?", metavar="CODE", help="such as 4003")
 
     def handle(self, *, code: int | None, **_: Any) -> None:
-        known = [each for each in CLOSE_REASONS if code in (None, each.code)]
+        known = [(each.code, each.reason) for each in CLOSE_REASONS if code in (None, each.code)]
+        if not known and code is not None and _advice(code):
+            known = [(code, "not used by this version, but clients go by its range")]
         if not known:
             codes = ", ".join(str(each.code) for each in CLOSE_REASONS)
             raise CommandError(f"{code} is no close code of this server. It uses {codes}.")
-        for each in known:
-            advice = next(text for codes, text in _RANGES if each.code in codes)
-            self.stdout.write(f"{each.code}  {each.reason}\n      {advice}")
+        for number, reason in known:
+            self.stdout.write(f"{number}  {reason}\n      {_advice(number)}")
+
+
+def _advice(code: int) -> str | None:
+    return next((text for codes, text in _RANGES if code in codes), None)
