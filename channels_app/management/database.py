@@ -1,6 +1,10 @@
 """What commands need of the database before they start."""
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from django.core.management.base import CommandError
 from django.db import DatabaseError, connection
@@ -59,3 +63,18 @@ def require_seal_key() -> None:
         newest = rows.order_by("-pk").first()
         if newest is not None:
             unseal(newest)
+
+
+@contextmanager
+def sole_user_of_sqlite(advice: str) -> Iterator[None]:
+    """One server for one SQLite file: holds the lock beside it, which the kernel frees with the process, however that ends."""
+    if connection.vendor != "sqlite":
+        yield
+        return
+    name = connection.settings_dict["NAME"]
+    with Path(f"{name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CommandError(f"A server uses {name}: {advice}") from None
+        yield

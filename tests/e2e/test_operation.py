@@ -10,6 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.backends import Backend
+
 from .deployment import ROOT, Deployment, channel_path
 
 
@@ -65,6 +67,18 @@ def test_serve_says_that_its_port_is_taken(deployment: Deployment) -> None:
     refused = deployment.manage("serve", "--bind", f"127.0.0.1:{other.port}")
     assert refused.returncode != 0
     assert "address already in use" in refused.stderr
+
+
+def test_on_sqlite_a_running_server_has_its_file_for_itself(deployment: Deployment, backend: Backend) -> None:
+    if backend.name != "sqlite":
+        pytest.skip("SQLite's")
+    server = deployment.start()
+    for command, advice in (("serve", "several processes cannot share a SQLite log"), ("renew_epochs", "stop it first.")):
+        refused = deployment.manage(command)
+        assert refused.returncode == 1
+        assert f"A server uses {deployment.folder}/pubsub.sqlite3: {advice}" in refused.stderr
+    server.terminate()
+    assert deployment.manage("renew_epochs").stdout == "3 channels have a new epoch.\n"
 
 
 def test_commands_say_that_the_database_is_away(deployment: Deployment) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from channels_app.core import log
-from channels_app.management.database import require_migrated
+from channels_app.management.database import require_migrated, sole_user_of_sqlite
 
 
 class Command(BaseCommand):
@@ -17,4 +17,5 @@ class Command(BaseCommand):
 
     def handle(self, **_: Any) -> None:
         require_migrated()
-        self.stdout.write(f"{log.renew_epochs()} channels have a new epoch.")
+        with sole_user_of_sqlite("stop it first."):
+            self.stdout.write(f"{log.renew_epochs()} channels have a new epoch.")

@@ -1,26 +1,26 @@
 """`manage.py serve`: the production server."""
 
 import asyncio
-import fcntl
 import os
 import re
 import warnings
 from argparse import SUPPRESS, ArgumentTypeError
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import uvicorn
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
 
 from channels_app.checks import PROCESSES_VARIABLE
 from channels_app.conf import conf
-from channels_app.management.database import require_migrated, require_seal_key
+from channels_app.management.database import require_migrated, require_seal_key, sole_user_of_sqlite
 from channels_app.server import uvicorn_server
 from channels_app.server.workers import Supervisor, Worker, bind_shared, reserve
+
+WHAT_ELSE = (
+    "several processes cannot share a SQLite log (pubsub.E001).\n"
+    "Set DATABASE_URL and REDIS_URL to run more than one, or another PUBSUB_DATA to run a separate one."
+)
 
 _BIND = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[\]\s]+):(?P<port>\d{1,5})")
 
@@ -76,7 +76,7 @@ class Command(BaseCommand):
         if workers > 1:
             self._supervise(config, workers)
         else:
-            with sole_user_of_sqlite():
+            with sole_user_of_sqlite(WHAT_ELSE):
                 server = uvicorn_server.DrainingServer(config, on_listening=self._report, watching=self._watching())
                 uvicorn_server.run(server)
 
@@ -115,21 +115,3 @@ class Command(BaseCommand):
     def _report(self, address: str) -> None:
         self.stdout.write(f"Listening on {address} (process {os.getpid()})")
         self.stdout.flush()
-
-
-@contextmanager
-def sole_user_of_sqlite() -> Iterator[None]:
-    """One server for one SQLite file: holds the lock beside it, which the kernel frees with the process, however that ends."""
-    database = settings.DATABASES["default"]
-    if not database["ENGINE"].endswith("sqlite3"):
-        yield
-        return
-    with Path(f"{database['NAME']}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise CommandError(
-                f"Another server uses {database['NAME']}: several processes cannot share a SQLite log (pubsub.E001).\n"
-                "Set DATABASE_URL and REDIS_URL to run more than one, or another PUBSUB_DATA to run a separate one."
-            ) from None
-        yield
