@@ -62,11 +62,15 @@ def test_serve_refuses_several_processes_without_postgresql_and_redis(deployment
     assert "pubsub.E002" in refused.stderr
 
 
-def test_serve_says_that_its_port_is_taken(deployment: Deployment) -> None:
+def test_serve_says_that_its_port_is_taken(deployment: Deployment, backend: Backend) -> None:
     other = deployment.start("daphne")
-    refused = deployment.manage("serve", "--bind", f"127.0.0.1:{other.port}")
-    assert refused.returncode != 0
-    assert "address already in use" in refused.stderr
+    for workers in ([], ["--workers", "2"]) if backend.several_processes else ([],):
+        refused = deployment.manage("serve", "--bind", f"127.0.0.1:{other.port}", *workers)
+        assert refused.returncode != 0
+        assert refused.stderr.splitlines() == [
+            f"CommandError: 127.0.0.1:{other.port}: Address already in use. Choose another address: "
+            "manage.py serve --bind HOST:PORT, or make run PORT=9000."
+        ]
 
 
 def test_on_sqlite_a_running_server_has_its_file_for_itself(deployment: Deployment, backend: Backend) -> None:

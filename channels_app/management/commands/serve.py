@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import socket
 import warnings
 from argparse import SUPPRESS, ArgumentTypeError
 from typing import Any
@@ -61,34 +62,35 @@ class Command(BaseCommand):
     def handle(
         self, *, bind: tuple[str, int], workers: int, access_log: bool, worker_of: tuple[int, int] | None, **_: Any
     ) -> None:
+        if not worker_of:
+            self._require(workers)
         # Nobody needs collectstatic here: WhiteNoise finds the files where the packages have them.
         warnings.filterwarnings("ignore", message="No directory at", category=UserWarning)
+        config = uvicorn_server.configure(*bind, access_log=access_log)
         if worker_of:
-            self._work(uvicorn_server.configure(*bind, access_log=access_log), *worker_of)
-            return
+            self._work(config, *worker_of)
+        elif workers > 1:
+            self._supervise(config, workers)
+        else:
+            with sole_user_of_sqlite(WHAT_ELSE):
+                reserved(config).close()  # else uvicorn would say that the address is taken, in the middle of its start
+                server = uvicorn_server.DrainingServer(config, on_listening=self._report, watching=self._watching())
+                uvicorn_server.run(server)
+
+    def _require(self, workers: int) -> None:
+        """Raises CommandError, SystemCheckError or ImproperlyConfigured for what would be found out later."""
         if workers > 1:
             os.environ[PROCESSES_VARIABLE] = str(workers)
         self.check(databases=["default"])
         require_migrated()
         require_seal_key()
         connection.close()  # these were this thread's only queries
-        config = uvicorn_server.configure(*bind, access_log=access_log)
-        if workers > 1:
-            self._supervise(config, workers)
-        else:
-            with sole_user_of_sqlite(WHAT_ELSE):
-                server = uvicorn_server.DrainingServer(config, on_listening=self._report, watching=self._watching())
-                uvicorn_server.run(server)
 
     def _supervise(self, config: uvicorn.Config, workers: int) -> None:
         self._watching_address()  # refuses a wrong value here, once
         connection.close_pool()  # type: ignore[attr-defined]  # PostgreSQL's
-        try:
-            reserved = reserve(config.host, config.port)
-        except OSError as error:
-            raise CommandError(f"{config.host}:{config.port}: {error.strerror}") from error
-        with reserved:
-            asyncio.run(Supervisor(workers, reserved.getsockname()[1]).run())
+        with reserved(config) as listener:
+            asyncio.run(Supervisor(workers, listener.getsockname()[1]).run())
 
     def _work(self, config: uvicorn.Config, number: int, port: int) -> None:
         """A worker looks at nothing first: its supervisor has, and one that replaces another must not wait for the database."""
@@ -115,3 +117,13 @@ class Command(BaseCommand):
     def _report(self, address: str) -> None:
         self.stdout.write(f"Listening on {address} (process {os.getpid()})")
         self.stdout.flush()
+
+
+def reserved(config: uvicorn.Config) -> socket.socket:
+    try:
+        return reserve(config.host, config.port)
+    except OSError as error:
+        raise CommandError(
+            f"{config.host}:{config.port}: {str(error.strerror).partition(' (')[0]}. Choose another address: "
+            "manage.py serve --bind HOST:PORT, or make run PORT=9000."
+        ) from error
