@@ -2,7 +2,9 @@
 
 import base64
 import json
+import logging
 import re
+import warnings
 from io import StringIO
 
 import pytest
@@ -18,6 +20,7 @@ from channels_app.core import directory, publishing, tenancy
 from channels_app.core.credentials import Credentials
 from channels_app.core.types import CLOSE_REASONS, Draft
 from channels_app.dialects.twilio import auth
+from channels_app.management.commands import serve
 from channels_app.management.failures import in_one_sentence
 from channels_app.models import Administrator, AdministratorKey, ApiKey, Instance, InstanceUser
 from tests.backends import Backend
@@ -185,20 +188,30 @@ def test_explain_knows_every_close_code_and_what_to_do() -> None:
         assert text in everything
 
 
-def test_explain_says_which_codes_there_are() -> None:
-    with pytest.raises(CommandError, match=r"4403 is no close code of this server\. It uses 4003, "):
-        output_of("explain", "4403")
 @pytest.mark.parametrize(("code", "advice"), [("4050", "Stop: "), ("4150", "Back off, "), ("4250", "Reconnect now ")])
 def test_explain_knows_what_a_code_means_that_a_later_version_may_use(code: str, advice: str) -> None:
     assert re.fullmatch(rf"{code}  not used by this version.*\n +{advice}.*\n", output_of("explain", code))
 
 
+def test_explain_says_which_codes_there_are() -> None:
+    with pytest.raises(CommandError, match=r"4403 is no close code of this server\. It uses 4003, "):
+        output_of("explain", "4403")
 
 
 @pytest.mark.parametrize("address", ["8000", "host:", ":8000", "host:99999", "a:b:8000", "host:-1"])
 def test_serve_refuses_an_address_that_is_none(address: str) -> None:
     with pytest.raises(CommandError, match="is no HOST:PORT"):
         output_of("serve", f"--bind={address}")
+
+
+def test_a_warning_of_pythons_is_one_line_of_the_log(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warnings, "formatwarning", warnings.formatwarning)
+    with warnings.catch_warnings():
+        serve.log_warnings()
+        warnings.warn("two\nlines", stacklevel=1)
+        logging.captureWarnings(False)
+    (record,) = caplog.records
+    assert re.fullmatch(r"UserWarning: two lines \(\S+:\d+\)", record.getMessage())
 
 
 @pytest.mark.django_db

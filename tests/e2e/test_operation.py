@@ -1,5 +1,6 @@
 """The first minutes of an operator: quickstart's lines work as printed, and `serve` refuses what would not."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -83,6 +84,15 @@ def test_on_sqlite_a_running_server_has_its_file_for_itself(deployment: Deployme
         assert f"A server uses {deployment.folder}/pubsub.sqlite3: {advice}" in refused.stderr
     server.terminate()
     assert deployment.manage("renew_epochs").stdout == "3 channels have a new epoch.\n"
+
+
+def test_a_file_is_sent_without_a_warning(deployment: Deployment) -> None:
+    server = deployment.start(LOG_FORMAT="json")
+    assert httpx.get(f"{server.url}/static/admin/css/base.css").status_code == 200
+    server.terminate()
+    listening, *lines = server.log().splitlines()
+    assert listening.startswith("Listening on ")
+    assert [json.loads(line)["logger"] for line in lines] == ["channels_app.server.uvicorn_server"]  # it drains
 
 
 def test_commands_say_that_the_database_is_away(deployment: Deployment) -> None:

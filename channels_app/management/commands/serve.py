@@ -1,6 +1,7 @@
 """`manage.py serve`: the production server."""
 
 import asyncio
+import logging
 import os
 import re
 import socket
@@ -64,8 +65,7 @@ class Command(BaseCommand):
     ) -> None:
         if not worker_of:
             self._require(workers)
-        # Nobody needs collectstatic here: WhiteNoise finds the files where the packages have them.
-        warnings.filterwarnings("ignore", message="No directory at", category=UserWarning)
+        log_warnings()
         config = uvicorn_server.configure(*bind, access_log=access_log)
         if worker_of:
             self._work(config, *worker_of)
@@ -127,3 +127,17 @@ def reserved(config: uvicorn.Config) -> socket.socket:
             f"{config.host}:{config.port}: {str(error.strerror).partition(' (')[0]}. Choose another address: "
             "manage.py serve --bind HOST:PORT, or make run PORT=9000."
         ) from error
+
+
+def log_warnings() -> None:
+    """From now on Python's warnings are lines of the log, but for two that tell of nothing wrong."""
+    # Nobody needs collectstatic here: WhiteNoise finds the files where the packages have them,
+    warnings.filterwarnings("ignore", message="No directory at", category=UserWarning)
+    # and reads them in threads.
+    warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
+    warnings.formatwarning = _in_one_line
+    logging.captureWarnings(True)
+
+
+def _in_one_line(message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
+    return f"{category.__name__}: {' '.join(str(message).split())} ({filename}:{lineno})"
