@@ -14,7 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, ProgrammingError
 from django.db.migrations.recorder import MigrationRecorder
-from django.test import override_settings
+from django.test import Client, override_settings
 
 from channels_app.core import directory, publishing, tenancy
 from channels_app.core.credentials import Credentials
@@ -49,7 +49,7 @@ class TestQuickstart:
         first = output_of("quickstart")
         second = output_of("quickstart")
         assert re.search(r"API key +([0-9a-f]{40})", first)[1] not in second
-        assert "password shown when it was made" in second
+        assert "password shown when it was made (lost? manage.py changepassword admin)" in second
         assert (Instance.objects.count(), ApiKey.objects.count(), get_user_model().objects.count()) == (1, 1, 1)
 
     def test_the_lines_to_paste_have_a_key_that_may_publish_also_the_second_time(self) -> None:
@@ -69,6 +69,18 @@ class TestQuickstart:
         assert keys[0] != keys[1]
         assert all(principal_of(key, "demo-instance").ignore_acl for key in keys)
         assert list(ApiKey.objects.values_list("description", flat=True)) == ["quickstart"] * 2
+
+    def test_its_key_may_make_users_and_groups(self, client: Client) -> None:
+        key = json.loads(output_of("quickstart", "--json"))["api_key"]
+        for path, fields in (("users", {"username": "jane", "password": "x"}), ("groups", {"label": "staff"})):
+            made = client.post(f"/v1.1/instances/demo-instance/{path}/", fields, "application/json", headers={"X-API-KEY": key})
+            assert made.status_code == 201
+
+    @pytest.mark.parametrize("url", ["foo", "ftp://kaer", "http://", "http://kaer:port", "kaer:81", "//kaer"])
+    def test_an_address_that_no_client_could_use_is_refused(self, url: str) -> None:
+        with pytest.raises(CommandError, match="--base-url"):
+            output_of("quickstart", "--base-url", url)
+        assert not get_user_model().objects.exists()
 
     @pytest.mark.parametrize("name", ["abc", "with_underscore", "1abcde", "a--bcde", "account", "x" * 65, ""])
     def test_a_name_that_no_instance_may_have_is_refused_and_leaves_nothing_behind(self, name: str) -> None:

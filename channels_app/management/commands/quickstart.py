@@ -5,6 +5,7 @@ import os
 import secrets
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
@@ -37,7 +38,8 @@ class Command(BaseCommand):
     help = (
         f"Make an administrator ({ADMINISTRATOR!r}), an instance with a channel ({CHANNEL!r}) and API keys that may do "
         "everything in it, and print how to publish, listen and read history. What exists already is used as it is. Secrets "
-        "are shown once, when they are made. A lost password: manage.py changepassword; a lost key: make another in the admin."
+        f"are shown once, when they are made. A lost password: manage.py changepassword {ADMINISTRATOR}; a lost key: make "
+        "another in the admin."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -55,6 +57,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *, instance: str, base_url: str, json: bool, **_: Any) -> None:
+        base_url = web_address(base_url)
         require_migrated()
         require_seal_key()
         try:
@@ -63,10 +66,21 @@ class Command(BaseCommand):
             raise CommandError(f"--instance {instance}: {' '.join(error.messages)}") from None
         except IntegrityError:
             raise CommandError("Another quickstart ran at the same moment. Run it again.") from None
-        base_url = base_url.rstrip("/")
         if json and made.password:
             self.stderr.write(f"Administrator {made.administrator!r} was made, with the password {made.password}")
         self.stdout.write(as_json(made, base_url) if json else as_text(made, base_url))
+
+
+def web_address(text: str) -> str:
+    """Without the slash at its end, as SDKs want it. Raises CommandError when it is none."""
+    try:
+        parts = urlsplit(text)
+        is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number
+        is_one = False
+    if not is_one:
+        raise CommandError(f"--base-url {text}: it must look like http://127.0.0.1:8000 (by default, PORT is part of it).")
+    return text.rstrip("/")
 
 
 @transaction.atomic
@@ -112,7 +126,8 @@ def _administrator() -> tuple[Any, str]:
 def _api_key(instance: Instance, *, always_new: bool) -> str:
     if not always_new and ApiKey.objects.filter(instance=instance, description=KEY_DESCRIPTION).exists():
         return ""
-    return tenancy.create_api_key(instance, description=KEY_DESCRIPTION, ignore_acl=True)[1].text
+    everything = {"ignore_acl": True, "allow_user_create": True, "allow_group_create": True}
+    return tenancy.create_api_key(instance, description=KEY_DESCRIPTION, **everything)[1].text
 
 
 def _administrator_key(account: Administrator, *, always_new: bool) -> tuple[str, str]:
@@ -132,10 +147,11 @@ def as_text(made: Made, base_url: str) -> str:
     channel = f"{base_url}/v1.1/instances/{made.instance}/channels/{CHANNEL}"
     key = made.api_key or made.account_key
     sid, token, service = (made.twilio[name] for name in ("account_sid", "auth_token", "service_sid"))
+    password = made.password or f"shown when it was made (lost? manage.py changepassword {made.administrator})"
     twilio_key = " ".join((made.twilio["api_key_sid"], made.twilio["api_key_secret"])).strip()
     return f"""
 Admin        {base_url}/admin/
-             user {made.administrator}, password {made.password or "shown when it was made (lost? manage.py changepassword)"}
+             user {made.administrator}, password {password}
 Instance     {made.instance}
 API key      {made.api_key or "made before, and shown then; the lines below use the account key"}
 Twilio       account {sid}, auth token {token}
