@@ -1,12 +1,15 @@
 """Every change of configuration: instances, keys, people, channels. The one gate for the API, the admin and commands.
 
 Input checks are the models' own validators: call `clean` (or a serializer that uses the same validators) before.
+
+A row is only ever written in part (`change`): saved as a whole, it would be as somebody once read it. What was taken from
+it since would be back, and so would the row itself, had it been deleted.
 """
 
 import time
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from django.contrib.auth.hashers import check_password, make_password
 from django.contrib.auth.models import User
@@ -33,6 +36,27 @@ from .errors import Conflict, NotFound
 
 MAX_GROUPS_PER_USER = 32
 
+Row = TypeVar("Row", bound=models.Model)
+
+
+@transaction.atomic
+def change(row: models.Model, **fields: Any) -> None:
+    """Set these fields of the row, and no others. Raises NotFound."""
+    _locked(row)
+    for name, value in fields.items():
+        setattr(row, name, value)
+    stamps = [field.name for field in row._meta.fields if field.name == "updated_at"]
+    row.save(update_fields=[*fields, *stamps])
+
+
+def _locked(row: Row) -> Row:
+    """The row as it is now: until the transaction ends, nobody else changes it. Raises NotFound."""
+    found = type(row)._default_manager.select_for_update().filter(pk=row.pk).first()
+    if found is None:
+        raise NotFound(str(row._meta.verbose_name))
+    return found
+
+
 # Administrators
 
 
@@ -50,9 +74,9 @@ def administrator_of(user: User) -> Administrator:
 
 
 def reset_account_key(administrator: Administrator) -> Secret:
+    """Raises NotFound."""
     secret = new_account_key()
-    administrator.key_digest, administrator.key_prefix, administrator.key_sealed = secret.digest, secret.prefix, secret.sealed
-    administrator.save()
+    change(administrator, key_digest=secret.digest, key_prefix=secret.prefix, key_sealed=secret.sealed)
     return secret
 
 
@@ -64,10 +88,9 @@ def create_administrator_key(administrator: Administrator, **fields: Any) -> tup
 
 
 def renew_administrator_key(key: AdministratorKey) -> Secret:
-    """Give the key a new secret; the old one stops at once."""
+    """Give the key a new secret; the old one stops at once. Raises NotFound."""
     secret = new_administrator_key()
-    key.digest, key.prefix, key.sealed = secret.digest, secret.prefix, secret.sealed
-    key.save()
+    change(key, digest=secret.digest, prefix=secret.prefix, sealed=secret.sealed)
     return secret
 
 
@@ -104,31 +127,20 @@ def update_instance(instance: Instance, *, companion: type[models.Model], change
 
     Raises NotFound.
     """
-    _lock(instance)
-    for name, value in fields.items():
-        setattr(instance, name, value)
-    instance.save(update_fields=[*fields, "updated_at"])
+    change(instance, **fields)
     companion._default_manager.update_or_create(instance=instance, defaults=changed)
 
 
-@transaction.atomic
 def rename_instance(instance: Instance, new_name: str) -> None:
     """Raises NotFound."""
-    _lock(instance)
-    instance.name = new_name.lower()
-    instance.save(update_fields=["name", "updated_at"])
+    change(instance, name=new_name.lower())
 
 
 @transaction.atomic
 def delete_instance(instance: Instance) -> None:
     """Gone for every reader when this commits; the messages' rows go in batches afterwards. Raises NotFound."""
-    _lock(instance)  # so that nothing is made in it meanwhile
+    _locked(instance)  # so that nothing is made in it meanwhile
     instance.delete()
-
-
-def _lock(instance: Instance) -> None:
-    if Instance.objects.select_for_update().filter(pk=instance.pk).first() is None:
-        raise NotFound("instance")
 
 
 # Channels
@@ -221,13 +233,18 @@ def create_api_key(instance: Instance, **fields: Any) -> tuple[ApiKey, Secret]:
     return ApiKey.objects.create(instance=instance, digest=secret.digest, prefix=secret.prefix, **fields), secret
 
 
+@transaction.atomic
 def rotate_api_key(key: ApiKey, *, overlap: timedelta = timedelta(0)) -> Secret:
-    """Give the key a new secret. The old one works for `overlap` longer; an even older one stops at once."""
+    """Give the key a new secret. The old one works for `overlap` longer; an even older one stops at once. Raises NotFound."""
     secret = new_api_key()
-    key.previous_digest = key.digest if overlap else None
-    key.previous_expires_at = timezone.now() + overlap if overlap else None
-    key.digest, key.prefix = secret.digest, secret.prefix
-    key.save()
+    old_digest = _locked(key).digest  # not what the caller once read: that one may have been stopped since
+    change(
+        key,
+        digest=secret.digest,
+        prefix=secret.prefix,
+        previous_digest=old_digest if overlap else None,
+        previous_expires_at=timezone.now() + overlap if overlap else None,
+    )
     return secret
 
 
@@ -253,8 +270,8 @@ def create_user(instance: Instance, *, username: str, password: str, profile: Ma
 
 
 def set_password(user: InstanceUser, password: str) -> None:
-    user.password = make_password(password)
-    user.save(update_fields=["password", "updated_at"])
+    """Raises NotFound."""
+    change(user, password=make_password(password))
 
 
 def password_matches(user: InstanceUser, password: str) -> bool:
@@ -262,16 +279,16 @@ def password_matches(user: InstanceUser, password: str) -> bool:
 
 
 def reset_user_key(user: InstanceUser) -> Secret:
+    """Raises NotFound."""
     secret = new_user_key()
-    user.key_digest, user.key_prefix, user.key_sealed = secret.digest, secret.prefix, secret.sealed
-    user.save()
+    change(user, key_digest=secret.digest, key_prefix=secret.prefix, key_sealed=secret.sealed)
     return secret
 
 
 @transaction.atomic
 def add_to_group(user: InstanceUser, group: Group) -> Membership:
-    """Raises Conflict when the user is in it already, or in as many groups as a user may be."""
-    InstanceUser.objects.select_for_update().get(pk=user.pk)  # two at once must not both be the 32nd
+    """Raises NotFound for a user that is gone; Conflict when it is in the group already, or in as many as a user may be."""
+    _locked(user)  # two at once must not both be the 32nd
     groups = set(Membership.objects.filter(user=user).values_list("group_id", flat=True))
     if group.pk in groups:
         raise Conflict("User is already a part of that group.")

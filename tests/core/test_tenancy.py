@@ -5,9 +5,10 @@ from datetime import timedelta
 import pytest
 from django.db import IntegrityError
 
-from channels_app.core import tenancy
-from channels_app.core.errors import NotFound
-from channels_app.models import Channel, Counter, Instance, TwilioService, TwilioStream
+from channels_app.core import directory, tenancy
+from channels_app.core.credentials import Credentials
+from channels_app.core.errors import InvalidKey, NotFound
+from channels_app.models import AdministratorKey, ApiKey, Channel, Counter, Instance, InstanceUser, TwilioService, TwilioStream
 
 
 def test_a_dialects_own_row_is_made_with_the_instance_and_the_channel_it_is_about(owner):
@@ -50,3 +51,58 @@ def test_an_instance_that_is_gone_can_be_changed_no_more(instance):
         with pytest.raises(NotFound):
             change()
     assert not Instance.objects.exists()
+
+
+# A row that somebody read before others changed it
+
+
+@pytest.fixture
+def rows(instance, owner):
+    """One of each kind that has a secret, with what replaces its secret."""
+    administrator = tenancy.administrator_of(owner)
+    return [
+        (tenancy.create_api_key(instance, ignore_acl=True)[0], tenancy.rotate_api_key),
+        (tenancy.create_administrator_key(administrator)[0], tenancy.renew_administrator_key),
+        (tenancy.create_user(instance, username="ciri", password="zireael"), tenancy.reset_user_key),
+        (administrator, tenancy.reset_account_key),
+    ]
+
+
+def test_a_new_secret_does_not_bring_back_what_was_deleted(rows):
+    for row, replace_secret in rows:
+        seen_before = type(row).objects.get(pk=row.pk)
+        row.delete()
+        with pytest.raises(NotFound):
+            replace_secret(seen_before)
+        assert not type(row).objects.filter(pk=seen_before.pk).exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "changed"),
+    [(ApiKey, {"ignore_acl": False}), (AdministratorKey, {"description": "new"}), (InstanceUser, {"username": "zireael"})],
+)
+def test_a_new_secret_undoes_no_change(rows, model, changed):
+    ((row, replace_secret),) = [each for each in rows if isinstance(each[0], model)]
+    model.objects.filter(pk=row.pk).update(**changed)
+    replace_secret(row)
+    assert model.objects.filter(pk=row.pk, **changed).exists()
+
+
+def test_of_two_rotations_at_once_the_second_keeps_the_secret_of_the_first(instance):
+    row, secret = tenancy.create_api_key(instance)
+    seen_before = ApiKey.objects.get(pk=row.pk)
+    first = tenancy.rotate_api_key(row)
+    second = tenancy.rotate_api_key(seen_before, overlap=timedelta(hours=1))
+    for good in (first, second):
+        assert directory.resolve(Credentials.of(good.text), None).api_key_id == row.pk
+    with pytest.raises(InvalidKey):
+        directory.resolve(Credentials.of(secret.text), None)
+
+
+def test_a_user_that_is_gone_gets_no_password_and_joins_no_group(instance):
+    user, group = tenancy.create_user(instance, username="ciri", password="zireael"), instance.groups.create()
+    seen_before = InstanceUser.objects.get(pk=user.pk)
+    user.delete()
+    for change in (lambda: tenancy.set_password(seen_before, "x"), lambda: tenancy.add_to_group(seen_before, group)):
+        with pytest.raises(NotFound):
+            change()

@@ -3,13 +3,12 @@
 from datetime import UTC
 from typing import Any
 
-from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError
 from django.db.models import Model, QuerySet
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from channels_app.core.errors import NotFound
+from channels_app.core import tenancy
 
 from .. import links
 from ..encoding import DATE_FORMAT
@@ -67,20 +66,12 @@ class InstanceRelatedField(serializers.PrimaryKeyRelatedField[Any]):
 
 
 class RowSerializer(serializers.ModelSerializer[Any]):
-    """A row of an instance. Writes only what was given: a whole save() would bring back a row that was deleted meanwhile."""
+    """A row of an instance. Raises NotFound for a change to one that was deleted meanwhile."""
 
     @property
     def instance_link(self) -> str:
         return links.instance(self.context["version"], self.context["instance"].name)
 
     def update(self, instance: Model, validated_data: dict[str, Any]) -> Model:
-        for name, value in validated_data.items():
-            setattr(instance, name, value)
-        stamps = [field.name for field in instance._meta.fields if field.name == "updated_at"]
-        try:
-            instance.save(update_fields=[*validated_data, *stamps])
-        except (IntegrityError, OperationalError, InterfaceError):
-            raise
-        except DatabaseError:  # nothing was updated
-            raise NotFound from None
+        tenancy.change(instance, **validated_data)
         return instance
