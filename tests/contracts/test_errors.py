@@ -3,11 +3,14 @@
 from types import ModuleType
 
 import pytest
+from django.test import RequestFactory
+from rest_framework.request import Request
 
 from channels_app.core import errors
 from channels_app.core.errors import ALL_ERRORS, PubSubError
 from channels_app.dialects.syncano import errors as syncano
 from channels_app.dialects.twilio import errors as twilio
+from channels_app.models import Instance
 
 EXAMPLES: dict[type[PubSubError], PubSubError] = {
     errors.NotFound: errors.NotFound("message"),
@@ -29,6 +32,12 @@ def test_the_list_of_the_core_is_closed() -> None:
 def test_the_table_of_each_dialect_is_total(dialect: ModuleType) -> None:
     of_the_dialect = {each for each in subclasses(PubSubError) if each.__module__ == dialect.__name__}
     assert set(dialect.TABLE) == set(ALL_ERRORS) | of_the_dialect
+
+
+@pytest.mark.parametrize("dialect", [syncano, twilio], ids=lambda module: module.__name__.split(".")[-2])
+def test_a_row_that_went_while_a_view_looked_for_it_is_not_found(dialect: ModuleType) -> None:
+    request = Request(RequestFactory().get("/"))
+    assert dialect.exception_handler(Instance.DoesNotExist(), {"request": request}).status_code == 404
 
 
 @pytest.mark.parametrize("kind", ALL_ERRORS, ids=lambda kind: kind.code)

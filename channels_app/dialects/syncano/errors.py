@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from django.core.exceptions import SuspiciousOperation
+from django.core.exceptions import ObjectDoesNotExist, SuspiciousOperation
 from django.db import IntegrityError, InterfaceError, OperationalError
 from rest_framework import exceptions
 from rest_framework.request import Request
@@ -112,6 +112,8 @@ def _rendered(error: Exception) -> Rendered | None:
         return render(errors.StoreUnavailable())
     if isinstance(error, IntegrityError):  # something it refers to went at the same moment
         return render(errors.Conflict())
+    if isinstance(error, ObjectDoesNotExist):  # it went between a look and the next
+        return render(errors.NotFound())
     if isinstance(error, PubSubError):
         return render(error)
     if isinstance(error, exceptions.APIException):

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from django.core.exceptions import SuspiciousOperation
+from django.core.exceptions import ObjectDoesNotExist, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
 from rest_framework import exceptions
 from rest_framework.response import Response
@@ -95,6 +95,8 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response:
 def _rendered(error: Exception, path: str) -> Rendered:
     if isinstance(error, OperationalError | InterfaceError):
         return render(errors.StoreUnavailable())
+    if isinstance(error, ObjectDoesNotExist):  # it went between a look and the next
+        return render(errors.NotFound(), path)
     if isinstance(error, PubSubError):
         return render(error, path)
     if isinstance(error, exceptions.MethodNotAllowed):

@@ -1,6 +1,7 @@
 """Accounts, users, groups and memberships (wire/syncano.md §6)."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,9 +9,10 @@ from django.contrib.auth.hashers import MD5PasswordHasher
 
 from channels_app.core import tenancy
 from channels_app.core.credentials import masked
+from channels_app.dialects.syncano.serializers import people
 from channels_app.models import Group, Instance, InstanceUser
 
-from .conftest import NOT_FOUND, PERM, REQUIRED, UNIQUE, Wire, client, user_key
+from .conftest import NOKEY, NOT_FOUND, PERM, REQUIRED, UNIQUE, Wire, account_key, client, user_key
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -103,6 +105,16 @@ def test_the_account_is_shown_to_its_own_key_only_and_without_the_key(
     assert "account_key" not in answer.body
     for wire in (ignore_acl, keyless):
         assert wire.at("/v1.1/account/").get().said == (403, PERM)
+
+
+def test_the_key_of_an_account_that_another_process_deleted_is_no_key(geralt: Any, settings: Any) -> None:
+    settings.PUBSUB = {**settings.PUBSUB, "DIRECTORY_TTL": 60.0}
+    account = client(account_key(geralt), base="/v1.1/")
+    assert account.get("account/").status == 200
+    for rows in (type(geralt.administrator), type(geralt)):
+        rows.objects.all()._raw_delete(using="default")
+    assert account.get("account/").said == (403, NOKEY)
+    assert account.post("instances/", {"name": "kaer-morhen"}).said == (403, NOKEY)
 
 
 @pytest.fixture
@@ -207,6 +219,43 @@ def test_an_administrator_changes_and_deletes_users(manager: Wire, user: Wire, c
     assert user.patch(path, {"profile": {}}).said == (403, PERM)
     assert manager.delete(path).said == (204, None)
     assert manager.get(path).said == (404, NOT_FOUND)
+
+
+@pytest.fixture
+def late(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any, str], None]:
+    """Have the user deleted by somebody else just before the module's function changes it."""
+
+    def late(module: Any, function: str) -> None:
+        change = getattr(module, function)
+
+        def too_late(user: InstanceUser, *more: Any) -> Any:
+            InstanceUser.objects.filter(pk=user.pk).delete()
+            return change(user, *more)
+
+        monkeypatch.setattr(module, function, too_late)
+
+    return late
+
+
+def test_who_is_deleted_while_the_password_changes_is_not_found(
+    manager: Wire, ciri: InstanceUser, late: Callable[[Any, str], None]
+) -> None:
+    late(people, "set_password")
+    assert manager.patch(f"users/{ciri.pk}/", {"password": "new"}).said == (404, NOT_FOUND)
+
+
+def test_who_is_deleted_while_joining_a_group_is_not_found(
+    manager: Wire, ciri: InstanceUser, witchers: Group, late: Callable[[Any, str], None]
+) -> None:
+    late(tenancy, "add_to_group")
+    assert manager.post(f"groups/{witchers.pk}/users/", {"user": ciri.pk}).said == (404, NOT_FOUND)
+
+
+def test_who_is_deleted_while_the_key_is_reset_is_not_found(
+    manager: Wire, ciri: InstanceUser, late: Callable[[Any, str], None]
+) -> None:
+    late(tenancy, "reset_user_key")
+    assert manager.post(f"users/{ciri.pk}/reset_key/").said == (404, NOT_FOUND)
 
 
 def test_a_reset_user_key_replaces_the_old_one(manager: Wire, user: Wire, ciri: InstanceUser, api_key: str) -> None:

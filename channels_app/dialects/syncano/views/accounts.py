@@ -84,4 +84,4 @@ class AccountViewSet(SyncanoViewSet):
             raise PermissionDenied(rule="account key only")
 
     def retrieve(self, request: Request, **_: Any) -> Response:
-        return Response(AccountSerializer(User.objects.get(pk=self.principal.administrator_id)).data)
+        return Response(AccountSerializer(self.administrator_row()).data)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.db import IntegrityError
 from django.db.models import QuerySet
 from rest_framework.exceptions import ValidationError
@@ -15,7 +16,7 @@ from rest_framework.serializers import BaseSerializer
 from channels_app.core import directory, throttling
 from channels_app.core.credentials import Credentials
 from channels_app.core.directory import InstanceInfo
-from channels_app.core.errors import NotFound, PermissionDenied
+from channels_app.core.errors import InvalidKey, NotFound, PermissionDenied
 from channels_app.core.principals import FULL, WRITE, Principal
 from channels_app.dialects.rest import RestViewSet
 from channels_app.models import Instance
@@ -63,6 +64,13 @@ class SyncanoViewSet(RestViewSet):
         if found.api_key or self.request.method not in ("POST", "PUT", "PATCH"):
             return found
         return auth.credentials(self.request.headers, query, self.request.data)
+
+    def administrator_row(self) -> Any:
+        """The Django user whose account key it is. Raises InvalidKey: the directory may remember one that is gone."""
+        found = get_user_model().objects.filter(pk=self.principal.administrator_id).first()
+        if found is None:
+            raise InvalidKey
+        return found
 
     def get_serializer_context(self) -> dict[str, Any]:
         return {**super().get_serializer_context(), "version": self.kwargs.get("version", "")}

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django.contrib.auth import get_user_model
 from django.db.models import OuterRef, Q, QuerySet, Subquery
 from drf_spectacular.utils import extend_schema
 from rest_framework.mixins import DestroyModelMixin, RetrieveModelMixin, UpdateModelMixin
@@ -48,7 +47,7 @@ class InstancesViewSet(NamedListMixin):
     @extend_schema(request=NewInstanceSerializer, responses={201: InstanceSerializer})
     def create(self, request: Request, **_: Any) -> Response:
         given = self.validated(NewInstanceSerializer)
-        owner = get_user_model().objects.get(pk=self.principal.administrator_id)
+        owner = self.administrator_row()
         if owner.instances.filter(twilio_service=None).count() >= conf.MAX_INSTANCES:  # services have a limit of their own
             raise QuotaExceeded(f"Instance count exceeded ({conf.MAX_INSTANCES}).")
         with unique("name"):
