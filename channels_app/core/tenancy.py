@@ -9,7 +9,7 @@ it since would be back, and so would the row itself, had it been deleted.
 import time
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from django.contrib.auth.hashers import check_password, make_password
 from django.contrib.auth.models import User
@@ -32,7 +32,7 @@ from channels_app.models import (
 
 from . import log
 from .credentials import Secret, new_account_key, new_administrator_key, new_api_key, new_user_key
-from .errors import Conflict, NotFound
+from .errors import Conflict, NotFound, QuotaExceeded
 
 MAX_GROUPS_PER_USER = 32
 
@@ -51,7 +51,7 @@ def change(row: models.Model, **fields: Any) -> None:
 
 def _locked(row: Row) -> Row:
     """The row as it is now: until the transaction ends, nobody else changes it. Raises NotFound."""
-    found = type(row)._default_manager.select_for_update().filter(pk=row.pk).first()
+    found = row.__class__._default_manager.select_for_update().filter(pk=row.pk).first()
     if found is None:
         raise NotFound(str(row._meta.verbose_name))
     return found
@@ -102,12 +102,26 @@ def revoke_administrator_key(key: AdministratorKey) -> None:
 # Instances
 
 
+class Quota(NamedTuple):
+    """How many of these rows an owner may have, and what to say to who asks for one more."""
+
+    rows: models.QuerySet[Any]
+    most: int
+    exceeded: str
+
+
 @transaction.atomic
-def create_instance(*, owner: User, name: str, companion: models.Model | None = None, **fields: Any) -> Instance:
+def create_instance(
+    *, owner: User, name: str, quota: Quota | None = None, companion: models.Model | None = None, **fields: Any
+) -> Instance:
     """A new instance with its two built-in channels (wire/syncano.md §4).
 
-    `companion` is a dialect's own row about it, which comes into being with it.
+    `companion` is a dialect's own row about it, which comes into being with it. Raises QuotaExceeded; NotFound for an owner
+    who is gone.
     """
+    _locked(owner)  # two at once must not both be the last of the quota
+    if quota is not None and quota.rows.count() >= quota.most:
+        raise QuotaExceeded(quota.exceeded)
     instance = Instance.objects.create(owner=owner, name=name.lower(), **fields)
     if companion is not None:
         _accompany(companion, instance=instance)

@@ -52,17 +52,24 @@ def count_failed_poll(who: str) -> None:
 
 @contextmanager
 def guard_login(address: str) -> Iterator[None]:
-    """Around the check of a password: failures are counted. Raises Throttled, without another try, after too many."""
+    """Around the check of a password: failures are counted. Raises Throttled, without another try, after too many.
+
+    Each try counts before it is made, so that of many at once no more are made than may fail; what did not fail is given back.
+    """
     if not conf.FAILED_LOGIN_RATE:
         yield
         return
     limit = _parsed(conf.FAILED_LOGIN_RATE)
-    _count(limit, "failed-login", address, cost=0)
+    _count(limit, "failed-login", address)
+    failed = False
     try:
         yield
     except PubSubError:
-        _counters().exceeded(limit, ("failed-login", address))
+        failed = True
         raise
+    finally:
+        if not failed:
+            _counters().exceeded(limit, ("failed-login", address), cost=-1)
 
 
 def check_channel(channel: ChannelInfo, limit: Limit, message: str = "") -> None:
@@ -85,8 +92,8 @@ def _admit(wait: int, message: str) -> None:
         raise Throttled(math.ceil(wait / TOKEN), message)
 
 
-def _count(limit: limits.RateLimitItem, *whom: str, cost: int = 1) -> None:
-    reset = _counters().exceeded(limit, whom, cost)
+def _count(limit: limits.RateLimitItem, *whom: str) -> None:
+    reset = _counters().exceeded(limit, whom)
     if reset is not None:
         raise Throttled(math.ceil(reset - time.time()))
 
@@ -127,7 +134,7 @@ class Counters:
         self._breaker = Breaker()
 
     def exceeded(self, limit: limits.RateLimitItem, whom: tuple[str, ...], cost: int = 1) -> float | None:
-        """Count one (`cost` 0: only look); when that is over the limit, return when (seconds since 1970) the next may come."""
+        """Count one (`cost` -1: give it back); over the limit, return when (seconds since 1970) the next may come."""
         if self._shared is not None and self._breaker.is_closed:
             with self._breaker.guard():
                 return _hit(self._shared, limit, whom, cost)
@@ -140,7 +147,7 @@ class Counters:
 
 
 def _hit(counter: FixedWindowRateLimiter, limit: limits.RateLimitItem, whom: tuple[str, ...], cost: int) -> float | None:
-    if counter.hit(limit, *whom) if cost else counter.test(limit, *whom):
+    if counter.hit(limit, *whom, cost=cost):
         return None
     return counter.get_window_stats(limit, *whom).reset_time
 

@@ -1,6 +1,7 @@
 """Limits by the second, and what becomes of them without Redis."""
 
 import logging
+from contextlib import ExitStack
 from typing import Any
 from uuid import UUID
 
@@ -70,6 +71,22 @@ def test_wrong_passwords_are_limited_by_address_and_then_not_even_tried(settings
         log_in("10.0.0.1", right=True)
     log_in("10.0.0.2", right=True)
     assert len(tried) == 14
+
+
+def test_of_many_passwords_at_once_no_more_are_tried_than_may_be_wrong(settings: Any) -> None:
+    settings.PUBSUB = {**settings.PUBSUB, "FAILED_LOGIN_RATE": "3/hour"}
+    with ExitStack() as tries:
+        for _ in range(3):
+            tries.enter_context(throttling.guard_login("10.0.0.1"))
+        with pytest.raises(Throttled), throttling.guard_login("10.0.0.1"):
+            pass
+
+
+def test_a_login_that_a_fault_kept_from_its_answer_is_no_wrong_password(settings: Any) -> None:
+    settings.PUBSUB = {**settings.PUBSUB, "FAILED_LOGIN_RATE": "1/hour"}
+    for _ in range(3):
+        with pytest.raises(ConnectionError), throttling.guard_login("10.0.0.1"):
+            raise ConnectionError
 
 
 def test_an_empty_limit_is_none(settings: Any) -> None:

@@ -10,8 +10,9 @@ from django.db.models import QuerySet
 
 from channels_app.conf import conf
 from channels_app.core import tenancy
-from channels_app.core.errors import NotFound, QuotaExceeded
+from channels_app.core.errors import NotFound
 from channels_app.core.principals import Principal
+from channels_app.core.tenancy import Quota
 from channels_app.models import Instance, TwilioService
 from channels_app.models.twilio import WEBHOOK_URL_LENGTH
 
@@ -63,11 +64,12 @@ def as_json(row: Instance, services_url: str) -> dict[str, Any]:
 def create(account: Principal, parameters: Mapping[str, str]) -> Instance:
     """Raises TwilioError, QuotaExceeded."""
     friendly_name, settings = _parse(parameters)
-    if TwilioService.objects.filter(instance__owner_id=account.administrator_id).count() >= conf.TWILIO_MAX_SERVICES:
-        raise QuotaExceeded(f"Service count exceeded ({conf.TWILIO_MAX_SERVICES})")
+    owner = get_user_model().objects.get(pk=account.administrator_id)
+    counted = TwilioService.objects.filter(instance__owner=owner)
     service_uuid = uuid.uuid4()
     row = tenancy.create_instance(
-        owner=get_user_model().objects.get(pk=account.administrator_id),
+        owner=owner,
+        quota=Quota(counted, conf.TWILIO_MAX_SERVICES, f"Service count exceeded ({conf.TWILIO_MAX_SERVICES})"),
         name=_generated_name(service_uuid),
         uuid=service_uuid,
         description=friendly_name or "",

@@ -1,10 +1,12 @@
 """Instances (wire/syncano.md §4; cases INST-01..05)."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.db import connection
 
 from channels_app.models import Collaborator, Instance
 
@@ -178,6 +180,19 @@ def test_there_is_a_limit_of_instances(account: Wire, geralt: Any, settings: Any
     for name in ("first", "second"):
         assert account.post("instances/", {"name": name}).status == 201
     assert account.post("instances/", {"name": "third"}).said == (400, {"detail": "Instance count exceeded (2)."})
+
+
+def test_instances_made_at_once_keep_to_the_limit(account: Wire, settings: Any) -> None:
+    settings.PUBSUB = {**settings.PUBSUB, "MAX_INSTANCES": 3}
+
+    def make(number: int) -> int:
+        try:
+            return account.post("instances/", {"name": f"instance-{number}"}).status
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sorted(pool.map(make, range(16))) == [201] * 3 + [400] * 13
 
 
 def test_a_new_instance_has_the_two_built_in_channels(account: Wire) -> None:

@@ -1,9 +1,11 @@
 """Services: their fields, defaults and rules (wire/twilio.md §2; cases 51-56)."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 from django.contrib.auth import get_user_model
+from django.db import connection
 from django.test import Client
 
 from channels_app.core import tenancy
@@ -144,6 +146,19 @@ def test_services_have_a_limit_of_their_own(rest, settings):
     settings.PUBSUB = {"TWILIO_MAX_SERVICES": 2}
     assert [rest.post("Services").status for _ in range(3)] == [201, 201, 400]
     assert rest.post("Services").error == (400, 20001)
+
+
+def test_services_made_at_once_keep_to_the_limit(rest, settings):
+    settings.PUBSUB = {"TWILIO_MAX_SERVICES": 3}
+
+    def make(_):
+        try:
+            return rest.post("Services").status
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sorted(pool.map(make, range(16))) == [201] * 3 + [400] * 13
 
 
 def test_services_do_not_count_as_instances(rest, account, settings):

@@ -10,8 +10,9 @@ from rest_framework.response import Response
 
 from channels_app.conf import conf
 from channels_app.core import directory, tenancy
-from channels_app.core.errors import PermissionDenied, QuotaExceeded
+from channels_app.core.errors import PermissionDenied
 from channels_app.core.principals import Principal
+from channels_app.core.tenancy import Quota
 from channels_app.models import Collaborator, Instance
 
 from ..serializers.tenancy import InstanceSerializer, NewInstanceSerializer, RenameSerializer
@@ -48,10 +49,10 @@ class InstancesViewSet(NamedListMixin):
     def create(self, request: Request, **_: Any) -> Response:
         given = self.validated(NewInstanceSerializer)
         owner = self.administrator_row()
-        if owner.instances.filter(twilio_service=None).count() >= conf.MAX_INSTANCES:  # services have a limit of their own
-            raise QuotaExceeded(f"Instance count exceeded ({conf.MAX_INSTANCES}).")
+        counted = owner.instances.filter(twilio_service=None)  # services have a limit of their own
+        quota = Quota(counted, conf.MAX_INSTANCES, f"Instance count exceeded ({conf.MAX_INSTANCES}).")
         with unique("name"):
-            instance = tenancy.create_instance(owner=owner, **given)
+            instance = tenancy.create_instance(owner=owner, quota=quota, **given)
         return Response(self.get_serializer(instance).data, status=201)
 
 
