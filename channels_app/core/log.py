@@ -105,6 +105,7 @@ Outcome = Receipt | PubSubError
 Key = tuple[int, str]  # channel, digest of an idempotency key and its author
 Place = tuple[int, int | None]  # of a new message: `back` and `room_back` (see NEW)
 Known = tuple[str, int, int, int]  # what a key was used for: digest of the content, message id, previous id, time
+Held = tuple[int, int, int]  # what a channel has: channel, number of messages, time of the oldest
 
 
 def now_us() -> int:
@@ -366,6 +367,19 @@ def drop_channel(channel_id: int) -> None:
 
 
 # Retention (which decides what goes; `core.retention`)
+
+
+def held(after: int, limit: int) -> list[Held]:
+    """Of up to `limit` channels that hold messages, in order of their ids, from above `after`."""
+    oldest = f"SELECT created_at FROM {MESSAGE} WHERE channel_id = counter.channel_id AND id = trimmed_id + 1"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT channel_id, last_id - trimmed_id, COALESCE(({oldest}), 0) FROM {COUNTER} AS counter"
+            " WHERE channel_id > %s AND last_id > trimmed_id ORDER BY channel_id LIMIT %s",
+            [after, limit],
+        )
+        found: list[Held] = cursor.fetchall()
+    return found
 
 
 def trim(channel_id: int, *, older_than: int | None, keep: int | None, limit: int) -> int:

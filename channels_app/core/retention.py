@@ -8,7 +8,7 @@ processes one at a time does it (`Lease`).
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from django.db import DatabaseError
@@ -22,6 +22,7 @@ from .database import at_leisure, in_thread
 logger = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 0.005
+PAGE = 500  # channels that are looked at together
 
 Progress = Callable[[str], None]
 
@@ -42,6 +43,16 @@ class Rule:
     age: int
     count: int
 
+    @property
+    def cutoff(self) -> int | None:
+        """What was made before this time (microseconds) may go."""
+        return log.now_us() - self.age * 1_000_000 if self.age else None
+
+    def lets_go(self, messages: int, oldest: int) -> bool:
+        """Something of so many messages, the oldest of which was made at that time."""
+        too_old = self.cutoff is not None and oldest < self.cutoff
+        return too_old or 0 < self.count < messages
+
 
 async def run_forever() -> None:
     """The server's own housekeeping: a sweep every `conf.RETENTION_INTERVAL` seconds, if no other process does it."""
@@ -59,23 +70,32 @@ def sweep(progress: Progress | None = None) -> Swept:
     """Remove now all that need not be kept. `progress` is called with a line of text now and then."""
     report = progress or (lambda _line: None)
     channels = tenancy.remove_expired(Channel.with_expired.all(), pause=PAUSE_SECONDS)
-    messages = sum(_trim_channel(channel_id, rule, report) for channel_id, rule in _rules_of_trimmable().items())
+    messages = sum(_trim_channel(channel_id, rule, report) for channel_id, rule in _due())
     _expire_idempotency_keys()
     purged = sum(_purge_channel(channel_id, report) for channel_id in log.dropped_channels())
     return Swept(channels, messages, purged)
 
 
-def _rules_of_trimmable() -> dict[int, Rule]:
-    """The rules of the channels that hold something and have a limit."""
-    rules = {}
-    rows = Channel.objects.values_list(
+def _due() -> Iterator[tuple[int, Rule]]:
+    """The channels that hold something which may go, with their rules. Those that do not cost no statement of their own."""
+    after = 0
+    while page := log.held(after, PAGE):
+        rules = _rules([channel_id for channel_id, _, _ in page])
+        for channel_id, messages, oldest in page:
+            rule = rules.get(channel_id)
+            if rule is not None and rule.lets_go(messages, oldest):
+                yield channel_id, rule
+        after, _, _ = page[-1]
+
+
+def _rules(channel_ids: list[int]) -> dict[int, Rule]:
+    rows = Channel.objects.filter(pk__in=channel_ids).values_list(
         "id", "retention_age", "retention_count", "instance__retention_age", "instance__retention_count"
     )
-    for channel_id, age, count, instance_age, instance_count in rows.iterator():
-        rule = Rule(_first(age, instance_age, conf.RETENTION_AGE), _first(count, instance_count, conf.RETENTION_COUNT))
-        if rule.age or rule.count:
-            rules[channel_id] = rule
-    return rules
+    return {
+        channel_id: Rule(_first(age, instance_age, conf.RETENTION_AGE), _first(count, instance_count, conf.RETENTION_COUNT))
+        for channel_id, age, count, instance_age, instance_count in rows
+    }
 
 
 def _first(*values: int | None) -> int:
@@ -83,8 +103,7 @@ def _first(*values: int | None) -> int:
 
 
 def _trim_channel(channel_id: int, rule: Rule, report: Progress) -> int:
-    total = 0
-    cutoff = log.now_us() - rule.age * 1_000_000 if rule.age else None
+    total, cutoff = 0, rule.cutoff
     while removed := log.trim(channel_id, older_than=cutoff, keep=rule.count or None, limit=conf.RETENTION_BATCH):
         total += removed
         metrics.MESSAGE_ROWS.inc(removed)

@@ -96,6 +96,30 @@ def test_a_sweep_with_nothing_to_do_takes_no_lock(channel):
     assert not [query["sql"] for query in queries if query["sql"].startswith(("UPDATE", "DELETE", "BEGIN"))]
 
 
+def statements_of_a_sweep():
+    with CaptureQueriesContext(connection) as queries:
+        retention.sweep()
+    return len(queries)
+
+
+def test_channels_of_which_nothing_goes_cost_a_sweep_no_statements(make_channel):
+    publish(make_channel("novigrad"))
+    before = statements_of_a_sweep()
+    for number in range(20):
+        channel = make_channel(f"channel-{number}", retention_count=2)
+        publish_many(channel, number % 3)
+    assert statements_of_a_sweep() == before
+
+
+def test_channels_are_looked_at_page_by_page(make_channel, monkeypatch):
+    monkeypatch.setattr(retention, "PAGE", 2)
+    channels = [make_channel(f"channel-{number}", retention_count=1) for number in range(5)]
+    for channel in channels:
+        publish_many(channel, 2)
+    assert retention.sweep().messages == 5
+    assert [kept(channel) for channel in channels] == [[2]] * 5
+
+
 def test_a_deleted_channels_rows_go_afterwards(rooms, settings):
     settings.PUBSUB = {"RETENTION_BATCH": 4}
     for room in "abcdef":
