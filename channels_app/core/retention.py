@@ -1,11 +1,12 @@
 """Removing what need not be kept: expired channels, old messages, expired idempotency keys, the rows of deleted channels.
 
 Everything goes in batches of `conf.RETENTION_BATCH` rows, each in a transaction of its own, with a pause in between: a
-publish waits for one batch at most. Messages are removed from the front of a channel only (`log`'s invariant). Of several
-processes one at a time does it (`Lease`).
+publish waits for one batch at most, and so does the end of the process. Messages are removed from the front of a channel
+only (`log`'s invariant). Of several processes one at a time does it (`Lease`).
 """
 
 import asyncio
+import functools
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -22,9 +23,14 @@ from .database import at_leisure, in_thread
 logger = logging.getLogger(__name__)
 
 PAUSE_SECONDS = 0.005
-PAGE = 500  # channels that are looked at together
+PAGE = 100  # channels that are looked at together
 
 Progress = Callable[[str], None]
+Pause = Callable[[], None]
+
+
+class Stopped(Exception):
+    """The process ends. What this sweep leaves, the next one removes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,27 +62,42 @@ class Rule:
 
 async def run_forever() -> None:
     """The server's own housekeeping: a sweep every `conf.RETENTION_INTERVAL` seconds, if no other process does it."""
-    while True:
-        await asyncio.sleep(conf.RETENTION_INTERVAL)
-        try:
-            await in_thread(directory.write_last_used)
-            if await in_thread(log.take_lease, "retention", 0.9 * conf.RETENTION_INTERVAL):
-                await at_leisure(sweep)
-        except DatabaseError as error:
-            logger.warning("Retention waits for the database: %s", error)
+    ending = False
+
+    def pause() -> None:
+        if ending:
+            raise Stopped
+        rest()
+
+    try:
+        while True:
+            await asyncio.sleep(conf.RETENTION_INTERVAL)
+            try:
+                await in_thread(directory.write_last_used)
+                if await in_thread(log.take_lease, "retention", 0.9 * conf.RETENTION_INTERVAL):
+                    await at_leisure(functools.partial(sweep, pause=pause))
+            except DatabaseError as error:
+                logger.warning("Retention waits for the database: %s", error)
+    finally:
+        ending = True  # nothing cancels a thread, and the interpreter waits for it
 
 
-def sweep(progress: Progress | None = None) -> Swept:
-    """Remove now all that need not be kept. `progress` is called with a line of text now and then."""
+def rest() -> None:
+    time.sleep(PAUSE_SECONDS)
+
+
+def sweep(progress: Progress | None = None, pause: Pause = rest) -> Swept:
+    """Remove now all that need not be kept. `progress` is called with a line of text now and then, `pause` between batches."""
     report = progress or (lambda _line: None)
-    channels = tenancy.remove_expired(Channel.with_expired.all(), pause=PAUSE_SECONDS)
-    messages = sum(_trim_channel(channel_id, rule, report) for channel_id, rule in _due())
-    _expire_idempotency_keys()
-    purged = sum(_purge_channel(channel_id, report) for channel_id in log.dropped_channels())
+    channels = tenancy.remove_expired(Channel.with_expired.all(), pause=pause)
+    messages = sum(_trim_channel(channel_id, rule, report, pause) for channel_id, rule in _due(pause))
+    for _ in log.expire_idempotency_keys(limit=conf.RETENTION_BATCH):
+        pause()
+    purged = sum(_purge_channel(channel_id, report, pause) for channel_id in log.dropped_channels())
     return Swept(channels, messages, purged)
 
 
-def _due() -> Iterator[tuple[int, Rule]]:
+def _due(pause: Pause) -> Iterator[tuple[int, Rule]]:
     """The channels that hold something which may go, with their rules. Those that do not cost no statement of their own."""
     after = 0
     while page := log.held(after, PAGE):
@@ -86,6 +107,7 @@ def _due() -> Iterator[tuple[int, Rule]]:
             if rule is not None and rule.lets_go(messages, oldest):
                 yield channel_id, rule
         after, _, _ = page[-1]
+        pause()
 
 
 def _rules(channel_ids: list[int]) -> dict[int, Rule]:
@@ -102,7 +124,7 @@ def _first(*values: int | None) -> int:
     return next(value for value in values if value is not None)
 
 
-def _trim_channel(channel_id: int, rule: Rule, report: Progress) -> int:
+def _trim_channel(channel_id: int, rule: Rule, report: Progress, pause: Pause) -> int:
     total, cutoff = 0, rule.cutoff
     while removed := log.trim(channel_id, older_than=cutoff, keep=rule.count or None, limit=conf.RETENTION_BATCH):
         total += removed
@@ -110,20 +132,16 @@ def _trim_channel(channel_id: int, rule: Rule, report: Progress) -> int:
         report(f"channel {channel_id}: {total} messages removed")
         if removed < conf.RETENTION_BATCH:
             break
-        time.sleep(PAUSE_SECONDS)
+        pause()
     return total
 
 
-def _purge_channel(channel_id: int, report: Progress) -> int:
+def _purge_channel(channel_id: int, report: Progress, pause: Pause) -> int:
     total = 0
     for removed in log.purge(channel_id, limit=conf.RETENTION_BATCH):
         total += removed
         metrics.PURGED_ROWS.inc(removed)
         report(f"deleted channel {channel_id}: {total} rows removed")
-        time.sleep(PAUSE_SECONDS)
+        pause()
+    pause()  # also when there was no row: many may have been deleted empty
     return total
-
-
-def _expire_idempotency_keys() -> None:
-    for _ in log.expire_idempotency_keys(limit=conf.RETENTION_BATCH):
-        time.sleep(PAUSE_SECONDS)

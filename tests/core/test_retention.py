@@ -1,6 +1,8 @@
 """What need not be kept goes, from the front, in batches; what must be kept stays."""
 
+import asyncio
 import re
+import threading
 from datetime import timedelta
 
 import pytest
@@ -16,7 +18,7 @@ from channels_app.core.subscriber import SubscriberClosed
 from channels_app.core.types import ALL_ROOMS, CHANNEL_DELETED
 from channels_app.models import Channel, Counter, IdempotencyKey, Message, Purge, RoomHead
 
-from .conftest import publish, publish_many
+from .conftest import apublish_many, publish, publish_many
 
 DAY = 86_400
 
@@ -296,6 +298,28 @@ def test_a_channel_can_be_given_more_time(make_channel, later):
     later(HOUR)
     assert retention.sweep().channels == 0
     assert Channel.objects.filter(pk=channel.id).exists()
+
+
+async def test_a_sweep_ends_with_its_process(channel, settings, monkeypatch):
+    """Nobody waits for a thread that has all night."""
+    settings.PUBSUB = {"RETENTION_INTERVAL": 0.01, "RETENTION_BATCH": 1, "RETENTION_COUNT": 1}
+    monkeypatch.setattr(retention, "PAUSE_SECONDS", 0.02)
+    await apublish_many(channel, 100)
+    begun, ended, sweep = threading.Event(), threading.Event(), retention.sweep
+
+    def until_it_ends(*arguments, **options):
+        begun.set()
+        try:
+            return sweep(*arguments, **options)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(retention, "sweep", until_it_ends)
+    keeping_house = asyncio.create_task(retention.run_forever())
+    assert await asyncio.to_thread(begun.wait, 10)
+    keeping_house.cancel()
+    assert await asyncio.to_thread(ended.wait, 10)
+    assert len(await sync_to_async(kept)(channel)) > 1
 
 
 async def test_who_reads_an_expired_channel_is_told_that_it_is_gone(make_channel, later):
