@@ -1,4 +1,5 @@
-"""Removing what need not be kept: expired channels, old messages, expired idempotency keys, the rows of deleted channels.
+"""Removing what need not be kept: old secrets of keys, expired channels, old messages, expired idempotency keys, the rows
+of deleted channels.
 
 Everything goes in batches of `conf.RETENTION_BATCH` rows, each in a transaction of its own, with a pause in between: a
 publish waits for one batch at most, and so does the end of the process. Messages are removed from the front of a channel
@@ -89,6 +90,7 @@ def rest() -> None:
 def sweep(progress: Progress | None = None, pause: Pause = rest) -> Swept:
     """Remove now all that need not be kept. `progress` is called with a line of text now and then, `pause` between batches."""
     report = progress or (lambda _line: None)
+    tenancy.end_overlaps()
     channels = tenancy.remove_expired(Channel.with_expired.all(), pause=pause)
     messages = sum(_trim_channel(channel_id, rule, report, pause) for channel_id, rule in _due(pause))
     for _ in log.expire_idempotency_keys(limit=conf.RETENTION_BATCH):

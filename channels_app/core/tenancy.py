@@ -29,7 +29,7 @@ from channels_app.models import (
     Membership,
 )
 
-from . import log
+from . import directory, log
 from .credentials import Secret, new_account_key, new_administrator_key, new_api_key, new_user_key
 from .errors import Conflict, NotFound, QuotaExceeded
 
@@ -259,6 +259,19 @@ def rotate_api_key(key: ApiKey, *, overlap: timedelta = timedelta(0)) -> Secret:
         previous_expires_at=timezone.now() + overlap if overlap else None,
     )
     return secret
+
+
+def end_overlaps() -> None:
+    """Forget the old secrets whose time is over, and have the connections that were made with them closed.
+
+    New requests with them are refused from that time on anyway; for those who are connected it has to be noticed.
+    """
+    over = ApiKey.objects.filter(previous_expires_at__lte=timezone.now())
+    if not over.exists():
+        return  # as nearly always: without a lock
+    with transaction.atomic():
+        over.update(previous_digest=None, previous_expires_at=None)
+        directory.raise_version()
 
 
 def revoke_api_key(key: ApiKey) -> None:

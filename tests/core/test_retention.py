@@ -11,11 +11,12 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from channels_app.core import hub, log, retention, tenancy
+from channels_app.core import directory, hub, log, retention, tenancy
+from channels_app.core.credentials import Credentials
 from channels_app.core.directory import ChannelInfo
 from channels_app.core.errors import NotFound
-from channels_app.core.subscriber import SubscriberClosed
-from channels_app.core.types import ALL_ROOMS, CHANNEL_DELETED
+from channels_app.core.subscriber import Access, SubscriberClosed
+from channels_app.core.types import ALL_ROOMS, CHANNEL_DELETED, REVOKED
 from channels_app.models import Channel, Counter, IdempotencyKey, Message, Purge, RoomHead
 
 from .conftest import apublish_many, publish, publish_many
@@ -330,3 +331,43 @@ async def test_who_reads_an_expired_channel_is_told_that_it_is_gone(make_channel
         with pytest.raises(SubscriberClosed) as closed:
             await subscriber.next()
     assert closed.value.reason is CHANNEL_DELETED
+
+
+def reader(channel, secret):
+    return Access(Credentials.of(secret.text), channel, directory.as_of())
+
+
+async def test_connections_made_with_an_old_secret_end_with_its_overlap_and_those_with_the_new_one_stay(
+    channel, instance, settings, later
+):
+    settings.PUBSUB = {"SAFETY_POLL": 0.05}
+    row, old = await sync_to_async(tenancy.create_api_key)(instance, ignore_acl=True)
+    new = await sync_to_async(tenancy.rotate_api_key)(row, overlap=HOUR)
+    accesses = [await sync_to_async(reader)(channel, secret) for secret in (old, new)]
+    async with (
+        hub.subscribe(channel.id, "", access=accesses[0]) as gone,
+        hub.subscribe(channel.id, "", access=accesses[1]) as on,
+    ):
+        await sync_to_async(retention.sweep)()
+        await apublish_many(channel, 1)
+        assert len(await gone.next()) == len(await on.next()) == 1
+        later(HOUR)
+        await sync_to_async(retention.sweep)()
+        with pytest.raises(SubscriberClosed) as closed:
+            async with asyncio.timeout(10):
+                await gone.next()
+        assert closed.value.reason is REVOKED
+        await apublish_many(channel, 1)
+        assert len(await on.next()) == 1
+
+
+def test_an_old_secret_is_forgotten_once(instance, later):
+    row, _ = tenancy.create_api_key(instance)
+    tenancy.rotate_api_key(row, overlap=HOUR)
+    later(HOUR)
+    retention.sweep()
+    row.refresh_from_db()
+    assert (row.previous_digest, row.previous_expires_at) == (None, None)
+    before = directory.version()
+    retention.sweep()
+    assert directory.version() == before, "nobody is asked again for nothing"
