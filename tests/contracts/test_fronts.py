@@ -126,6 +126,22 @@ async def test_headers_and_types(fronts, key, headers):
     await fronts.all(params={"api_key": key}, content=b'{"payload": {"a": 1}}', headers=headers)
 
 
+@pytest.mark.parametrize(
+    "content", [b'{"payload":{"a":1}}', b' {"payload":{"q":"a=b&c"}}', b"%7B%22payload%22%3A%7B%7D%7D"], ids=repr
+)
+async def test_json_that_is_called_a_form_is_refused_and_told_what_to_do(fronts, key, content):
+    form = {"Content-Type": "application/x-www-form-urlencoded", "X-API-KEY": key}
+    answer = await fronts.all(content=content, headers=form)
+    assert answer.status_code == 400
+    assert answer.json() == {"detail": "This looks like JSON: send it with Content-Type: application/json."}
+
+
+@pytest.mark.parametrize("content", [b"payload=%7B%22a%22%3A1%7D", b"", b"other={"], ids=repr)
+async def test_a_form_is_a_form(fronts, key, content):
+    form = {"Content-Type": "application/x-www-form-urlencoded", "X-API-KEY": key}
+    assert (await fronts.all(content=content, headers=form)).status_code == 201
+
+
 @pytest.mark.parametrize("placed", ["header", "query", "token", "bearer", "body", "bare", "nowhere", "unknown", "malformed"])
 async def test_keys_in_all_places(fronts, key, placed):
     headers, query, body = {"Content-Type": "application/json"}, {}, {"payload": {"a": 1}}

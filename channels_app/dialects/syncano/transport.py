@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from rest_framework import parsers
+from rest_framework.exceptions import ParseError
 from rest_framework.metadata import BaseMetadata
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.parsers import BaseParser
@@ -25,6 +27,16 @@ class PlainTextParser(JSONParser):
     """JSON under another name: it spares browsers the preflight."""
 
     media_type = "text/plain"
+
+
+class FormParser(parsers.FormParser):
+    """`curl -d '{…}'` calls JSON a form. It would be one, of a field without a value that nothing asks for."""
+
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None) -> Any:
+        form = super().parse(stream, media_type, parser_context)
+        if next(iter(form), "").lstrip().startswith("{"):
+            raise ParseError("This looks like JSON: send it with Content-Type: application/json.")
+        return form
 
 
 class AnyContent(AnyAccept):

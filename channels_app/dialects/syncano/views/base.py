@@ -9,7 +9,7 @@ from django.db import IntegrityError
 from django.db.models import QuerySet
 from rest_framework.exceptions import ValidationError
 from rest_framework.mixins import ListModelMixin
-from rest_framework.parsers import FormParser, MultiPartParser
+from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.serializers import BaseSerializer
 
@@ -26,7 +26,7 @@ from ..pagination import KeysetPagination
 from ..parsing import integer
 from ..schema import SyncanoSchema
 from ..serializers.fields import UNIQUE
-from ..transport import AnyContent, Description, JSONParser, PlainTextParser
+from ..transport import AnyContent, Description, FormParser, JSONParser, PlainTextParser
 
 
 class SyncanoViewSet(RestViewSet):
