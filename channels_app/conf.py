@@ -59,7 +59,7 @@ class Conf:
     METRICS_BIND: str = ""  # HOST:PORT that answers /metrics, /livez and /readyz besides, until the process ends
 
     # Limits
-    ANONYMOUS_RATE: str = "10/second"  # requests without a key, per address; empty: no limit
+    ANONYMOUS_RATE: str = "10/second"  # requests to what needs no key, per address; empty: no limit
     FAILED_POLL_RATE: str = "60/second"  # refused polls, per key; empty: no limit
     FAILED_LOGIN_RATE: str = "30/minute"  # wrong passwords, per address; empty: no limit
     MAX_HEAD: int = 65_536  # bytes of a request that are no body, about: method, URL, headers

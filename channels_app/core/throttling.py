@@ -32,7 +32,7 @@ REDIS_PAUSE = 5.0  # seconds in which Redis is not asked again after it failed
 
 
 def check_anonymous(address: str) -> None:
-    """One request without a key from that address. Raises Throttled."""
+    """One request from that address to something that needs no key. Raises Throttled."""
     if conf.ANONYMOUS_RATE:
         _count(_parsed(conf.ANONYMOUS_RATE), "anonymous", address)
 

@@ -9,28 +9,21 @@ from channels_app.core.principals import Principal
 
 
 def admit(
-    credentials: Credentials, instance_name: str, channel_name: str, action: Action, address: str, *, poll: bool = False
+    credentials: Credentials, instance_name: str, channel_name: str, action: Action, *, poll: bool = False
 ) -> tuple[InstanceInfo, Principal, ChannelInfo]:
     """Whether these credentials may do that with the channel; for a publish, also whether it takes custom messages.
 
-    `address` is where the request came from, for the limit of those without a key; `poll` counts apart from other requests.
-    Raises, the first that holds: NotFound (instance), InvalidKey, PermissionDenied (whatever the channel), Throttled, NotFound
-    (channel), PermissionDenied, PublishDisabled.
+    `poll` counts apart from other requests. Raises, the first that holds: NotFound (instance), InvalidKey, PermissionDenied
+    (whatever the channel), Throttled, NotFound (channel), PermissionDenied, PublishDisabled.
     """
     instance = directory.instance(instance_name)
     principal = directory.resolve(credentials, instance)
     if not may_ever(principal, action):
         raise PermissionDenied(rule="no channel's permissions could allow it")
-    throttle(principal, instance, address, poll=poll)
+    throttling.check_instance(instance, poll=poll)
     channel = directory.channel(instance, channel_name)
     if action is Action.PUBLISH:
         authorize_publish(principal, channel)
     else:
         authorize(principal, action, channel)
     return instance, principal, channel
-
-
-def throttle(principal: Principal, instance: InstanceInfo, address: str, *, poll: bool = False) -> None:
-    if principal.is_anonymous:
-        throttling.check_anonymous(address)
-    throttling.check_instance(instance, poll=poll)

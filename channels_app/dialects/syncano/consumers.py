@@ -73,9 +73,7 @@ class Request:
     def _admit(self) -> tuple[ChannelInfo, PollRequest]:
         try:
             self._as_of = directory.as_of()
-            _, _, channel = admit(
-                self.credentials, self._route["instance"], self._route["channel"], Action.READ, self._address, poll=True
-            )
+            _, _, channel = admit(self.credentials, self._route["instance"], self._route["channel"], Action.READ, poll=True)
             return channel, parse_poll(self.query, channel)
         except Throttled:
             raise

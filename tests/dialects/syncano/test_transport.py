@@ -36,6 +36,10 @@ def test_misc_01_without_a_key_ten_requests_a_second_pass() -> None:
     assert 10 <= sum(answer.status == 200 for answer in answers) <= 20  # the burst may touch two windows
 
 
+def test_what_needs_a_key_is_refused_without_one_before_anything_is_counted(keyless: Wire) -> None:
+    assert {keyless.get(path).status for path in ("channels/", "channels/lobby/history/") for _ in range(15)} == {403}
+
+
 def test_misc_01_polls_are_counted_apart_from_other_requests(manager: Wire, lobby: Channel, rivia: Instance) -> None:
     rivia.request_rate = 0
     rivia.save()

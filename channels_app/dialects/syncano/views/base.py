@@ -21,7 +21,7 @@ from channels_app.core.principals import FULL, WRITE, Principal
 from channels_app.dialects.rest import RestViewSet
 from channels_app.models import Instance
 
-from .. import access, auth, errors
+from .. import auth, errors
 from ..pagination import KeysetPagination
 from ..parsing import integer
 from ..schema import SyncanoSchema
@@ -111,7 +111,7 @@ class InstanceScopedViewSet(SyncanoViewSet):
         request.auth = directory.resolve(self.credentials(), self.instance)
         if not self.permits(self.principal):
             raise PermissionDenied(rule=f"{type(self).__name__}.{self.action}")
-        access.throttle(self.principal, self.instance, self.address)
+        throttling.check_instance(self.instance)
 
     def permits(self, principal: Principal) -> bool:
         """Whether this caller may do this (`self.action`; None for a method that is not there) at all."""

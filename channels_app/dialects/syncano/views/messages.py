@@ -42,7 +42,7 @@ class MessageViewSet(SyncanoViewSet):
 
     def enter(self, request: Request) -> None:
         names = self.kwargs["instance"], self.kwargs["channel"]
-        _, request.auth, self.channel = admit(self.credentials(), *names, self.right, self.address, poll=self.is_poll)
+        _, request.auth, self.channel = admit(self.credentials(), *names, self.right, poll=self.is_poll)
 
 
 class PublishViewSet(MessageViewSet):
