@@ -3,6 +3,14 @@
 import json
 from typing import Any
 
+MAX_DIGITS = 4_300  # of a whole number: Python reads and writes no longer ones, unless it is told to
+
+
+def _whole(text: str) -> int:
+    if len(text) > MAX_DIGITS:
+        raise ValueError(f"Number of more than {MAX_DIGITS} digits")
+    return int(text)
+
 
 def _finite(text: str) -> float:
     number = float(text)
@@ -16,7 +24,7 @@ def _refuse_constant(text: str) -> Any:
 
 
 # Made once: json.loads and json.dumps would make one for each call.
-_decoder = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse_constant)
+_decoder = json.JSONDecoder(parse_int=_whole, parse_float=_finite, parse_constant=_refuse_constant)
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 
 

@@ -45,6 +45,13 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
         json.dumps(parse_json(body), ensure_ascii=False, allow_nan=False).encode()
 
 
+def test_a_number_that_is_too_long_is_refused_in_words_for_who_sent_it() -> None:
+    assert parse_json(b"9" * 4_300) == int("9" * 4_300)
+    with pytest.raises(ParseError) as refused:
+        parse_json(b"9" * 6_000)
+    assert str(refused.value) == "detail: JSON parse error - Number of more than 4300 digits"
+
+
 @given(st.dictionaries(texts, values))
 def test_a_payload_reaches_readers_unchanged_whichever_way_it_is_sent(payload: dict[str, Any]) -> None:
     _, direct = parse_publish({"payload": payload}, LOBBY)
