@@ -16,6 +16,7 @@ from .errors import ParseError, RoomRequired
 MAX_ROOM = 128  # characters
 MAX_IDEMPOTENCY_KEY = 255  # characters
 MAX_ID = 2**63 - 1
+TRANSPORTS = ("", "poll", "sse", "websocket")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +153,9 @@ def parse_poll(query: Mapping[str, str], channel: ChannelInfo) -> PollRequest:
             last_id = None
     text = query.get("room", "")
     room = _field("room", _room, text, wrong) if text else ""
+    transport = query.get("transport", "")
+    if transport not in TRANSPORTS:  # served otherwise, its client would wait for what never comes
+        wrong["transport"] = [f'"{transport}" is not a valid choice.']
     if wrong:
         raise Invalid(wrong)
     return PollRequest(_lane(room, channel), last_id)

@@ -100,6 +100,10 @@ def test_an_integer_beyond_all_ids_is_the_last_id(text: str, number: int) -> Non
         ({}, PollRequest("", None)),
         ({"last_id": "", "room": ""}, PollRequest("", None)),
         ({"last_id": "0"}, PollRequest("", 0)),
+        ({"last_id": "0", "transport": ""}, PollRequest("", 0)),
+        ({"last_id": "0", "transport": "poll"}, PollRequest("", 0)),
+        ({"last_id": "0", "transport": "sse"}, PollRequest("", 0)),
+        ({"last_id": "0", "transport": "websocket"}, PollRequest("", 0)),
         ({"last_id": "17", "room": "kitchen"}, PollRequest("", 17)),
         ({"last_id": "-1"}, PollRequest("", None)),
         ({"last_id": "9" * 50}, PollRequest("", 2**63 - 1)),
@@ -126,6 +130,7 @@ def test_a_poll_of_separate_rooms_needs_a_room(query: dict[str, str]) -> None:
         ({"last_id": "abc"}, {"last_id": ["A valid integer is required."]}),
         ({"room": "x" * 129}, {"room": ["Ensure this field has no more than 128 characters."]}),
         ({"room": " "}, {"room": ["This field may not be blank."]}),
+        ({"transport": "carrier-pigeon"}, {"transport": ['"carrier-pigeon" is not a valid choice.']}),
         (
             {"last_id": "1.5", "room": "\0"},
             {"last_id": ["A valid integer is required."], "room": ["Null characters are not allowed."]},

@@ -72,7 +72,7 @@ class PollViewSet(MessageViewSet):
 
     @extend_schema(
         summary="Wait for the next message",
-        parameters=[ROOM, LAST_ID, OpenApiParameter("transport", str, enum=["websocket", "sse"])],
+        parameters=[ROOM, LAST_ID, OpenApiParameter("transport", str, enum=["poll", "websocket", "sse"])],
         responses={200: LiveMessage, 204: None, 501: ERRORS[501]},
     )
     def poll(self, request: Request, **_: str) -> Response:
