@@ -92,6 +92,21 @@ def test_an_email_registers_once(geralt: Any, email: str) -> None:
     assert ACCOUNT.post("register/", {"email": email, "password": "x"}).said == (400, {"email": UNIQUE})
 
 
+@pytest.mark.parametrize(
+    ("password", "errors"),
+    [
+        ("zireael", ["This password is too short. It must contain at least 8 characters."]),
+        ("password", ["This password is too common."]),
+        ("vesemir@kaer", ["The password is too similar to the email address."]),
+    ],
+)
+def test_a_password_that_the_admin_would_refuse_registers_nobody(db: None, password: str, errors: list[str]) -> None:
+    answer = ACCOUNT.post("register/", {"email": "vesemir@kaer.example", "password": password})
+    assert answer.status == 400
+    assert set(errors) <= set(answer.body.pop("password"))
+    assert answer.body == {}
+
+
 def test_registration_can_be_closed(settings: Any) -> None:
     settings.PUBSUB = {**settings.PUBSUB, "OPEN_REGISTRATION": False}
     assert ACCOUNT.post("register/", {"email": "a@b.example", "password": "x"}).said == (403, PERM)

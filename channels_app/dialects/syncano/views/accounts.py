@@ -4,6 +4,8 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import make_password
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError as WeakPassword
 from django.db.models import Q
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
@@ -62,6 +64,10 @@ class LoginViewSet(PublicViewSet):
         email = given["email"]
         if User.objects.filter(Q(email__iexact=email) | Q(username__iexact=email)).exists():
             raise ValidationError({"email": [UNIQUE]})
+        try:
+            validate_password(given["password"], User(email=email))
+        except WeakPassword as error:
+            raise ValidationError({"password": error.messages}) from None
         with unique("email"):
             user = User.objects.create_user(username=email, email=email, password=given["password"])
         return Response(with_key(user), status=201)
