@@ -8,6 +8,7 @@ from channels_app.dialects import strict_json
 from .errors import TwilioError
 
 FORM = "application/x-www-form-urlencoded"
+MISSING_DATA = "Missing required parameter Data in the post body"
 MAX_FIELDS = 1_000  # what Django takes; helpers send fewer than ten
 
 
@@ -16,7 +17,7 @@ def form_field(body: bytes, content_type: str, name: str) -> bytes | None:
 
     Only forms are read: what is sent as anything else counts as missing (wire/twilio.md §1). Raises TwilioError.
     """
-    if content_type.partition(";")[0].strip().lower() != FORM:
+    if not _is_form(content_type):
         return None
     pairs = body.split(b"&", MAX_FIELDS)
     if len(pairs) > MAX_FIELDS:
@@ -29,6 +30,10 @@ def form_field(body: bytes, content_type: str, name: str) -> bytes | None:
     return None if found is None else _unescaped(found)
 
 
+def _is_form(content_type: str) -> bool:
+    return content_type.partition(";")[0].strip().lower() == FORM
+
+
 def _unescaped(text: bytes) -> bytes:
     return unquote_to_bytes(text.replace(b"+", b" "))
 
@@ -37,7 +42,8 @@ def parse_publish(body: bytes, content_type: str) -> str:
     """The message that a form publishes, as JSON text. Raises TwilioError."""
     data = form_field(body, content_type, "Data")
     if data is None:
-        raise TwilioError(400, 20001, "Missing required parameter Data in the post body")
+        is_read = _is_form(content_type) and not body.lstrip().startswith(b"{")
+        raise TwilioError(400, 20001, MISSING_DATA if is_read else f"{MISSING_DATA} (a form; JSON is not read)")
     try:
         value = strict_json.parse(data)
     except ValueError:
@@ -57,7 +63,8 @@ def message_data(value: object) -> str:
     except ValueError:  # too deep, or half of a surrogate pair
         raise _no_object() from None
     if size > conf.TWILIO_MAX_DATA:
-        raise TwilioError(413, 54006, "Request entity too large")
+        limit = f"Data has at most {conf.TWILIO_MAX_DATA} bytes as compact JSON"
+        raise TwilioError(413, 54006, f"Request entity too large: {limit}")
     return text
 
 

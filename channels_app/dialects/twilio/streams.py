@@ -27,6 +27,7 @@ from .fields import integer, timestamp
 
 MAX_TTL = 31_536_000  # a year
 CHANNEL_NAME_LENGTH = 64
+UNIQUE_NAME_RULE = f"1 to {UNIQUE_NAME_LENGTH} characters, none of them NUL, and not the form of a SID"
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +194,7 @@ def _unique_name(value: object) -> str | None:
         return None
     good = isinstance(value, str) and 0 < len(value) <= UNIQUE_NAME_LENGTH and not sids.is_sid(value) and "\x00" not in value
     if not good:
-        raise TwilioError(400, 54302, "Invalid unique name")
+        raise TwilioError(400, 54302, f"Invalid unique name: {UNIQUE_NAME_RULE}")
     return str(value)
 
 

@@ -31,5 +31,6 @@ class FormsOnly(AnyAccept):
 
 def too_large(scope: dict[str, Any], limit: int) -> Response:
     """The body is not read: the connection cannot carry another request."""
+    message = f"Request entity too large: a request body has at most {limit} bytes"
     headers = {"Connection": "close", **cors_headers(headers_of(scope))}
-    return json_response(413, body_of(413, TOO_LARGE, "Request entity too large"), headers)
+    return json_response(413, body_of(413, TOO_LARGE, message), headers)

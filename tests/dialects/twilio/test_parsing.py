@@ -79,6 +79,21 @@ def test_data_that_is_not_there_is_missing(body: bytes, content_type: str) -> No
     assert refused(body, content_type) == (400, 20001)
 
 
+@pytest.mark.parametrize(
+    ("body", "content_type", "hint"),
+    [
+        (b"", FORM, ""),
+        (b"data={}", FORM, ""),
+        (b'{"Data":{}}', "application/json", " (a form; JSON is not read)"),
+        (b'{"Data":{}}', FORM, " (a form; JSON is not read)"),
+    ],
+)
+def test_who_sends_json_is_told_that_a_form_is_wanted(body: bytes, content_type: str, hint: str) -> None:
+    with pytest.raises(TwilioError) as error:
+        parse_publish(body, content_type)
+    assert str(error.value) == f"Missing required parameter Data in the post body{hint}"
+
+
 # Data
 
 
@@ -146,6 +161,12 @@ def test_bytes_are_counted_however_they_are_spelled(character: str, ascii_only: 
 
 def test_spaces_between_do_not_count() -> None:
     assert published('{"a":' + " " * 6_000 + "1}") == '{"a":1}'
+
+
+def test_a_refusal_names_the_limit() -> None:
+    with pytest.raises(TwilioError) as error:
+        message_data(of_size(4_097))
+    assert str(error.value) == "Request entity too large: Data has at most 4096 bytes as compact JSON"
 
 
 def test_an_operator_may_allow_more(settings: Any) -> None:
