@@ -62,6 +62,20 @@ async def test_the_body_of_a_poll_is_not_read_however_long_it_is(client, transac
     assert answer.status_code == 404
 
 
+@pytest.mark.parametrize("headers", [{}, {"Origin": "https://example.com"}], ids=["same origin", "other origin"])
+async def test_other_origins_may_read_the_same_of_every_answer_whoever_gives_it(client, transactional_db, headers):
+    def told(answer):
+        names = ("Vary", "Access-Control-Allow-Origin", "Access-Control-Expose-Headers")
+        return answer.status_code, [answer.headers.get(name) for name in names]
+
+    channel = "/v1.1/instances/rivia/channels/lobby"
+    status, expected = told(await client.get(f"{channel}/history/", headers=headers))  # Django's
+    assert status == 404
+    assert told(await client.get(f"{channel}/poll/", headers=headers)) == (404, expected)
+    assert told(await client.post(PUBLISH, content=b"x" * 65_537, headers=headers)) == (413, expected)
+    assert told(await client.post("/v1/Services", content=b"x" * 140_000, headers=headers)) == (413, expected)
+
+
 async def test_pages_have_no_such_limit(client, db):
     answer = await client.post("/admin/login/", content=b"x" * 70_000)
     assert answer.status_code == 403, "Django's own answer to a form without its token"

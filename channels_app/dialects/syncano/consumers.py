@@ -10,7 +10,6 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from django.conf import settings
 from django.db import DatabaseError
 
 from channels_app.conf import conf
@@ -28,6 +27,7 @@ from channels_app.dialects.live import (
     Scope,
     StreamingConsumer,
     address_of,
+    cors_headers,
     header_list,
     headers_of,
     json_response,
@@ -53,6 +53,7 @@ class Request:
     def __init__(self, scope: Scope) -> None:
         self.headers = headers_of(scope)
         self.query = query_of(scope)
+        self.cors = cors_headers(self.headers)
         self.credentials: Credentials = credentials(self.headers, self.query)
         self._route: dict[str, str] = scope["url_route"]["kwargs"]
         self._address = address_of(scope)
@@ -89,15 +90,10 @@ class Request:
         return self.answer(status, body, headers)
 
     def answer(self, status: int, body: dict[str, object], headers: dict[str, str] | None = None) -> Response:
-        return json_response(status, body, {**self.cors(), **(headers or {})})
+        return json_response(status, body, {**self.cors, **(headers or {})})
 
     def access(self, channel: ChannelInfo) -> Access:
         return Access(self.credentials, channel, self._as_of)
-
-    def cors(self) -> dict[str, str]:
-        if "origin" not in self.headers:
-            return {}
-        return {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": ", ".join(settings.CORS_EXPOSE_HEADERS)}
 
 
 def closed_error(reason: CloseReason) -> PubSubError:
@@ -134,7 +130,7 @@ class PollConsumer(StreamingConsumer):
         after = _position(request, poll.last_id if last_event_id is None else last_event_id)
         access = request.access(channel)
         async with hub.subscribe(channel.id, poll.room, after=after, access=access, front=SSE) as subscriber:
-            headers = {"Content-Type": EVENT_STREAM, "Cache-Control": "no-cache", "X-Accel-Buffering": "no", **request.cors()}
+            headers = {"Content-Type": EVENT_STREAM, "Cache-Control": "no-cache", "X-Accel-Buffering": "no", **request.cors}
             await self.send({"type": "http.response.start", "status": 200, "headers": header_list(headers)})
             await self._write(b"retry: 1000\n\n")
             if self.scope["method"] != "HEAD":
@@ -164,12 +160,12 @@ async def _long_poll(request: Request, channel: ChannelInfo, poll: PollRequest) 
     after, access = _position(request, poll.last_id), request.access(channel)
     async with hub.subscribe(channel.id, poll.room, after=after, access=access, front=LONG_POLL) as subscriber:
         waited = not subscriber.has_events
-        headers = {"Content-Type": "application/json; charset=utf-8", **request.cors()}
+        headers = {"Content-Type": "application/json; charset=utf-8", **request.cors}
         try:
             async with asyncio.timeout(conf.POLL_WAIT):
                 message, gaps = await _first_message(subscriber)
         except TimeoutError:
-            return Response(204, header_list({"Cache-Control": "no-cache", **request.cors()}), b"")
+            return Response(204, header_list({"Cache-Control": "no-cache", **request.cors}), b"")
         if waited:
             headers |= {"Cache-Control": "no-cache", "X-Last-Id": str(message.id)}
         if gaps:

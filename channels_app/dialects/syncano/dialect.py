@@ -4,13 +4,12 @@ from typing import Any
 
 from channels_app.conf import conf
 from channels_app.dialects.base import Dialect, Response
-from channels_app.dialects.live import headers_of, json_response
+from channels_app.dialects.live import cors_headers, headers_of, json_response
 
 
 def too_large(scope: dict[str, Any], limit: int) -> Response:
-    headers = {"Connection": "close"}  # the body is not read: the connection cannot carry another request
-    if "origin" in headers_of(scope):
-        headers["Access-Control-Allow-Origin"] = "*"
+    """The body is not read: the connection cannot carry another request."""
+    headers = {"Connection": "close", **cors_headers(headers_of(scope))}
     return json_response(413, {"detail": f"Request size limit exceeded ({limit})."}, headers)
 
 
