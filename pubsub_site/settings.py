@@ -48,7 +48,7 @@ MIDDLEWARE = [
     "channels_app.server.middleware.PageAuthenticationMiddleware",
     "channels_app.server.middleware.PageMessageMiddleware",
     "channels_app.server.middleware.PageXFrameOptionsMiddleware",
-    "channels_app.server.middleware.PageDatabaseMiddleware",
+    "channels_app.server.middleware.PageErrorMiddleware",
 ]
 
 # Both are there, as the Page… ones above; these two checks know only Django's own names.

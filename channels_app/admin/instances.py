@@ -10,7 +10,6 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.http import urlencode
 
-from channels_app.conf import conf
 from channels_app.core import tenancy
 from channels_app.dialects.twilio import services, sids
 from channels_app.models import ApiKey, Channel, Collaborator, Group, Instance, InstanceUser, TwilioService
@@ -98,7 +97,7 @@ class InstanceAdmin(ScopedAdmin):
     inlines = (CollaboratorInline, TwilioServiceInline)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return request.user.is_superuser or Instance.objects.filter(owner=request.user.pk).count() < conf.MAX_INSTANCES
+        return request.user.is_superuser or not tenancy.quota_of_instances(request.user.pk).is_used_up
 
     def get_exclude(self, request: HttpRequest, obj: Instance | None = None) -> tuple[str, ...]:
         return () if request.user.is_superuser else ("owner",)
@@ -132,7 +131,8 @@ class InstanceAdmin(ScopedAdmin):
         ]
 
     def make(self, request: HttpRequest, values: dict[str, Any]) -> Instance:
-        return tenancy.create_instance(**{"owner": request.user, **values})
+        quota = None if request.user.is_superuser else tenancy.quota_of_instances(request.user.pk)
+        return tenancy.create_instance(quota=quota, **{"owner": request.user, **values})
 
     def save_model(self, request: HttpRequest, obj: Instance, form: forms.ModelForm, change: bool) -> None:
         if change and "name" in form.changed_data:

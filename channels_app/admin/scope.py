@@ -15,6 +15,7 @@ from django.db import IntegrityError, models
 from django.db.models import ForeignKey, Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
+from channels_app.core import tenancy
 from channels_app.dialects.twilio import sids
 from channels_app.models import AdministratorKey, ApiKey, Channel, Group, Instance, InstanceUser
 
@@ -152,10 +153,6 @@ class ScopedAdmin(ScopedChoices, ObjectTools):
             vars(obj).update(vars(self.make(request, dict(form.cleaned_data))))
             return
         # Only what was changed: whatever happened to the rest of the row since it was read must stay.
-        touched = [
-            field.name
-            for field in obj._meta.concrete_fields
-            if field.name in form.changed_data or getattr(field, "auto_now", False)
-        ]
+        touched = [field.name for field in obj._meta.concrete_fields if field.name in form.changed_data]
         if touched:
-            obj.save(update_fields=touched)
+            tenancy.change(obj, **{name: getattr(obj, name) for name in touched})

@@ -17,6 +17,7 @@ from django.db.models.signals import post_delete
 from django.dispatch import receiver
 from django.utils import timezone
 
+from channels_app.conf import conf
 from channels_app.models import (
     BUILT_IN_CHANNELS,
     Administrator,
@@ -108,6 +109,15 @@ class Quota(NamedTuple):
     most: int
     exceeded: str
 
+    @property
+    def is_used_up(self) -> bool:
+        return self.rows.count() >= self.most
+
+
+def quota_of_instances(owner_id: int | None) -> Quota:
+    counted = Instance.objects.filter(owner_id=owner_id, twilio_service=None)  # services have a limit of their own
+    return Quota(counted, conf.MAX_INSTANCES, f"Instance count exceeded ({conf.MAX_INSTANCES}).")
+
 
 @transaction.atomic
 def create_instance(
@@ -119,7 +129,7 @@ def create_instance(
     who is gone.
     """
     _locked(owner)  # two at once must not both be the last of the quota
-    if quota is not None and quota.rows.count() >= quota.most:
+    if quota is not None and quota.is_used_up:
         raise QuotaExceeded(quota.exceeded)
     instance = Instance.objects.create(owner=owner, name=name.lower(), **fields)
     if companion is not None:

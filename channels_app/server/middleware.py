@@ -9,8 +9,9 @@ from django.conf import settings
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
+from django.core.exceptions import PermissionDenied
 from django.db import InterfaceError, OperationalError
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.middleware.clickjacking import XFrameOptionsMiddleware
 from django.middleware.common import CommonMiddleware
 from django.middleware.csrf import CsrfViewMiddleware
@@ -18,7 +19,7 @@ from django.template import loader
 from django.utils.deprecation import MiddlewareMixin
 from django.utils.log import log_response
 
-from channels_app.core.errors import StoreUnavailable
+from channels_app.core.errors import NotFound, QuotaExceeded, StoreUnavailable
 from channels_app.dialects.base import dialect_of_path
 
 
@@ -63,12 +64,22 @@ class PageXFrameOptionsMiddleware(PagesOnly, XFrameOptionsMiddleware):
     pass
 
 
-class PageDatabaseMiddleware(PagesOnly):
-    """A database that is away is no defect of a page: a short 503, and one line in the log. Dialects have their own."""
+class PageErrorMiddleware(PagesOnly):
+    """What is no defect of a page has a page of its own. Dialects have their own errors."""
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        if not isinstance(error, OperationalError | InterfaceError) or dialect_of_path(request.path_info) is not None:
+        if dialect_of_path(request.path_info) is not None:
             return None
+        if isinstance(error, NotFound):  # it went between a look and the next
+            raise Http404
+        if isinstance(error, QuotaExceeded):
+            raise PermissionDenied
+        if isinstance(error, OperationalError | InterfaceError):
+            return self._without_database(request, error)
+        return None
+
+    def _without_database(self, request: HttpRequest, error: Exception) -> HttpResponse:
+        """A short 503, and one line in the log."""
         content = loader.render_to_string("503.html")  # without a request, whose user would have to be looked up
         response = HttpResponse(content, status=503, headers={"Retry-After": str(StoreUnavailable.retry_after)})
         reason = " ".join(str(error).split())

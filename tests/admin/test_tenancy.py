@@ -12,7 +12,7 @@ from django.test import Client
 
 from channels_app.core import log, tenancy
 from channels_app.core.errors import NotFound
-from channels_app.models import Channel, Counter, Instance, InstanceUser, Membership, Purge
+from channels_app.models import ApiKey, Channel, Counter, Instance, InstanceUser, Membership, Purge
 
 from .conftest import BASE, MODELS, NOTHING_INLINE, Tenant, fill
 
@@ -42,6 +42,35 @@ def test_an_owner_has_as_many_instances_as_the_settings_allow(
     assert owner.post(f"{BASE}/instance/add/", instance_form("kaer-morhen")).status_code == 403
     superuser.post(f"{BASE}/instance/add/", instance_form("kaer-morhen", owner=rivia.owner.pk))
     assert rivia.owner.instances.count() == 2
+
+
+def test_nor_more_when_two_are_made_at_once(owner: Client, rivia: Tenant, settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.PUBSUB = {"MAX_INSTANCES": 2}
+    real = tenancy.create_instance
+
+    def another_was_faster(**values: Any) -> Instance:
+        real(owner=rivia.owner, name="temeria")
+        return real(**values)
+
+    monkeypatch.setattr(tenancy, "create_instance", another_was_faster)
+    assert owner.post(f"{BASE}/instance/add/", instance_form("kaer-morhen")).status_code == 403
+    assert not Instance.objects.filter(name="kaer-morhen").exists()
+
+
+@pytest.mark.parametrize("page", ["change", "renew"])
+def test_what_somebody_else_deletes_meanwhile_is_not_found(
+    owner: Client, rivia: Tenant, page: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, _ = tenancy.create_api_key(rivia.instance)
+    real = tenancy._locked
+
+    def somebody_else_was_faster(row: Any) -> Any:
+        ApiKey.objects.filter(pk=row.pk).delete()
+        return real(row)
+
+    monkeypatch.setattr(tenancy, "_locked", somebody_else_was_faster)
+    form = {"description": "another", "overlap": "0"}
+    assert owner.post(f"{BASE}/apikey/{key.pk}/{page}/", form).status_code == 404, "it is neither changed nor made again"
 
 
 def test_a_superuser_gives_an_instance_to_its_owner(superuser: Client, rivia: Tenant) -> None:

@@ -8,11 +8,9 @@ from rest_framework.mixins import DestroyModelMixin, RetrieveModelMixin, UpdateM
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from channels_app.conf import conf
 from channels_app.core import directory, tenancy
 from channels_app.core.errors import PermissionDenied
 from channels_app.core.principals import Principal
-from channels_app.core.tenancy import Quota
 from channels_app.models import Collaborator, Instance
 
 from ..serializers.tenancy import InstanceSerializer, NewInstanceSerializer, RenameSerializer
@@ -49,10 +47,8 @@ class InstancesViewSet(NamedListMixin):
     def create(self, request: Request, **_: Any) -> Response:
         given = self.validated(NewInstanceSerializer)
         owner = self.administrator_row()
-        counted = owner.instances.filter(twilio_service=None)  # services have a limit of their own
-        quota = Quota(counted, conf.MAX_INSTANCES, f"Instance count exceeded ({conf.MAX_INSTANCES}).")
         with unique("name"):
-            instance = tenancy.create_instance(owner=owner, quota=quota, **given)
+            instance = tenancy.create_instance(owner=owner, quota=tenancy.quota_of_instances(owner.pk), **given)
         return Response(self.get_serializer(instance).data, status=201)
 
 
