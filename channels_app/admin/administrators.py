@@ -7,6 +7,7 @@ from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Group as DjangoGroup
 from django.contrib.auth.models import User
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from channels_app.core import tenancy
@@ -91,6 +92,12 @@ class AdministratorAdmin(secret.SecretAdmin, UserAdmin):
         super().save_model(request, obj, form, change)
         if not change:
             secret.keep(request, obj, unseal(tenancy.administrator_of(obj).key_sealed))
+
+    def delete_model(self, request: HttpRequest, obj: User) -> None:
+        tenancy.delete_administrators(User.objects.filter(pk=obj.pk))
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        tenancy.delete_administrators(queryset)
 
     def renew(self, obj: User, **choices: Any) -> tuple[Secret, str]:
         return tenancy.reset_account_key(tenancy.administrator_of(obj)), "Reset the account key."

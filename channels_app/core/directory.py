@@ -6,7 +6,8 @@ second: so a revoked key is refused, and its connections are closed, within a se
 """
 
 import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -416,7 +417,25 @@ def raise_version() -> None:
         DirectoryVersion.objects.get_or_create(pk=1)  # the first time ever; of two that come together, each counts
 
 
+_is_gathered: ContextVar[bool] = ContextVar("_is_gathered", default=False)
+
+
+@contextmanager
+def one_change() -> Iterator[None]:
+    """What goes in here counts as one change, at its end. For what takes long: each change holds the version's row until the
+    commit, for which the changes of all tenants wait. Use it inside a transaction, as its last part.
+    """
+    token = _is_gathered.set(True)
+    try:
+        yield
+    finally:
+        _is_gathered.reset(token)
+    _on_change()
+
+
 def _on_change(*, created: bool = False, **_: Any) -> None:
+    if _is_gathered.get():
+        return
     if not created:  # what is new takes no right away
         raise_version()
     transaction.on_commit(_announce_change)

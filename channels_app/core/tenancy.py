@@ -163,7 +163,15 @@ def rename_instance(instance: Instance, new_name: str) -> None:
 def delete_instance(instance: Instance) -> None:
     """Gone for every reader when this commits; the messages' rows go in batches afterwards. Raises NotFound."""
     _locked(instance)  # so that nothing is made in it meanwhile
-    instance.delete()
+    with directory.one_change():
+        instance.delete()
+
+
+@transaction.atomic
+def delete_administrators(users: models.QuerySet[User]) -> None:
+    """With the instances they own."""
+    with directory.one_change():
+        users.delete()
 
 
 # Channels

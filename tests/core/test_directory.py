@@ -17,7 +17,7 @@ from channels_app.core import directory, tenancy
 from channels_app.core.credentials import Credentials, masked, seal, unseal
 from channels_app.core.errors import InvalidKey, NotFound
 from channels_app.core.principals import ANONYMOUS
-from channels_app.models import ApiKey, Collaborator
+from channels_app.models import ApiKey, Collaborator, DirectoryVersion
 
 
 @pytest.fixture
@@ -323,3 +323,20 @@ def test_a_further_key_that_another_process_revoked_is_good_for_a_second_at_most
     with pytest.raises(InvalidKey):
         directory.resolve(credentials, info)
     assert directory.signing_key(row.uuid) is None
+
+
+@pytest.mark.parametrize("whose", ["instance", "owner"])
+def test_a_deletion_that_takes_long_holds_up_nobody_elses_changes(instance, owner, whose):
+    """Whoever changes something raises the version, whose row is locked until the commit."""
+    for name in ("vesemir", "eskel", "lambert"):
+        tenancy.create_user(instance, username=name, password="a-good-password")
+    directory.raise_version()
+    before = directory.version()
+    with CaptureQueriesContext(connection) as queries:
+        if whose == "instance":
+            tenancy.delete_instance(instance)
+        else:
+            tenancy.delete_administrators(get_user_model().objects.filter(pk=owner.pk))
+    assert directory.version() == before + 1
+    changes = [query["sql"] for query in queries if query["sql"].startswith(("UPDATE", "DELETE", "INSERT"))]
+    assert [DirectoryVersion._meta.db_table in sql for sql in changes] == [False] * (len(changes) - 1) + [True], "at its end"
