@@ -71,18 +71,21 @@ class Supervisor:
         pause = 0.0
         while not await self._ends_within(pause):
             started = asyncio.get_running_loop().time()
-            worker = await self._start(number)
-            status = await worker.wait()
-            self._running.discard(worker)
+            try:
+                worker = await self._start(number)
+            except OSError as error:  # no memory, too many processes: the other workers must not suffer for it
+                trouble = f"could not be started: {error}"
+            else:
+                status = await worker.wait()
+                self._running.discard(worker)
+                trouble = f"(process {worker.pid}) ended by itself, status {status}"
             if self._ending.is_set():
                 return
             if asyncio.get_running_loop().time() - started >= STEADY_SECONDS:
                 pause = 0.0
             else:
                 pause = min(max(FIRST_PAUSE, pause * 2), LONGEST_PAUSE)
-            logger.error(
-                "Worker %d (process %d) ended by itself, status %d; another starts in %g s", number, worker.pid, status, pause
-            )
+            logger.error("Worker %d %s; another starts in %g s", number, trouble, pause)
 
     async def _start(self, number: int) -> Process:
         command = [sys.executable, *sys.orig_argv[1:], "--worker-of", str(number), str(self._port)]
