@@ -16,6 +16,7 @@ from django.db.models import ForeignKey, Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
 from channels_app.core import tenancy
+from channels_app.core.errors import Conflict
 from channels_app.dialects.twilio import sids
 from channels_app.models import AdministratorKey, ApiKey, Channel, Group, Instance, InstanceUser
 
@@ -141,7 +142,7 @@ class ScopedAdmin(ScopedChoices, ObjectTools):
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         try:
             return super().changeform_view(request, *args, **kwargs)
-        except IntegrityError:  # the form was right when it was checked: somebody else was a moment faster
+        except (IntegrityError, Conflict):  # the form was right when it was checked: somebody else was a moment faster
             self.message_user(request, LOST_RACE, messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
 

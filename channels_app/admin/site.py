@@ -4,11 +4,15 @@ import functools
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.admin.views.autocomplete import AutocompleteJsonView
+from django.core.exceptions import ValidationError
 from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import URLPattern, URLResolver, path, reverse
 
+from channels_app.core import throttling
+from channels_app.core.errors import Throttled
 from channels_app.models import Group
 
 from .fields import named_with_instance
@@ -23,7 +27,21 @@ class Suggestions(AutocompleteJsonView):
         return result | {"text": named_with_instance(obj)} if isinstance(obj, Group) else result
 
 
+class LoginForm(AdminAuthenticationForm):
+    """Wrong passwords are counted with those of the API's logins."""
+
+    def clean(self) -> dict[str, Any]:
+        address = self.request.META.get("REMOTE_ADDR", "") if self.request else ""
+        try:
+            with throttling.guard_login(address, failure=ValidationError):
+                return super().clean()
+        except Throttled as throttled:
+            seconds = throttled.retry_after
+            raise ValidationError(f"Too many wrong passwords from your address. Try again in {seconds} seconds.") from None
+
+
 class PubSubAdminSite(admin.AdminSite):
+    login_form = LoginForm
     site_header = "Pub/sub server"
     site_title = "Pub/sub server"
     index_title = "Administration"

@@ -51,7 +51,7 @@ def count_failed_poll(who: str) -> None:
 
 
 @contextmanager
-def guard_login(address: str) -> Iterator[None]:
+def guard_login(address: str, failure: type[Exception] = PubSubError) -> Iterator[None]:
     """Around the check of a password: failures are counted. Raises Throttled, without another try, after too many.
 
     Each try counts before it is made, so that of many at once no more are made than may fail; what did not fail is given back.
@@ -64,7 +64,7 @@ def guard_login(address: str) -> Iterator[None]:
     failed = False
     try:
         yield
-    except PubSubError:
+    except failure:
         failed = True
         raise
     finally:

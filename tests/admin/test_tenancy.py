@@ -11,7 +11,7 @@ from django.core.exceptions import ObjectDoesNotExist
 from django.test import Client
 
 from channels_app.core import log, tenancy
-from channels_app.core.errors import NotFound
+from channels_app.core.errors import Conflict, NotFound
 from channels_app.models import ApiKey, Channel, Counter, Instance, InstanceUser, Membership, Purge
 
 from .conftest import BASE, MODELS, NOTHING_INLINE, Tenant, fill
@@ -195,6 +195,19 @@ def test_who_loses_a_race_for_a_name_is_told_and_nothing_is_half_made(
     response = owner.post(f"{BASE}/channel/add/", channel_form(rivia, "witchers"), follow=True)
     assert (response.status_code, "try again" in response.content.decode()) == (200, True)
     assert not Channel.objects.filter(name="witchers").exists()
+
+
+def test_who_adds_a_user_to_a_group_that_somebody_else_has_just_added_them_to_is_told(
+    owner: Client, rivia: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def taken(*_: object) -> None:
+        raise Conflict("The user is in the group already.")
+
+    monkeypatch.setattr(tenancy, "add_to_group", taken)
+    group = rivia.instance.groups.create(name="bards")
+    form = {"username": "rivia-user", "profile": "{}", "memberships-TOTAL_FORMS": 1, "memberships-INITIAL_FORMS": 0}
+    response = owner.post(f"{rivia.page('instanceuser')}/change/", form | {"memberships-0-group": group.pk}, follow=True)
+    assert (response.status_code, "try again" in response.content.decode()) == (200, True)
 
 
 def test_a_new_channel_can_be_published_to(owner: Client, rivia: Tenant) -> None:
