@@ -5,7 +5,7 @@ twice; what does not fit the queue, or is refused for good, is dropped with a li
 
 A tenant chooses where requests go, so they go to public addresses only, unless `conf.PUSH_NETWORKS` says otherwise. That is
 looked at where a connection is made, the only place that knows the address whatever a name resolves to; redirects are not
-followed, and no proxy is used.
+followed, and no proxy is used. The name server is the tenant's as well, and nothing else here waits for it.
 """
 
 import asyncio
@@ -14,11 +14,14 @@ import socket
 import weakref
 from collections import Counter
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
 
 from channels_app.conf import conf
 
@@ -31,6 +34,7 @@ logger = logging.getLogger(__name__)
 OWNERS_SHARE = 5  # one owner's requests may take this part of the queue, so that a dead receiver stops nobody else's
 TELL_SECONDS = 10.0  # between two lines about what was dropped for an owner: it may be thousands, when all clients leave
 CONNECTIONS, CONNECTIONS_PER_HOST = 100, 8
+LOOK_UPS, LOOK_UPS_PER_OWNER = 16, 4  # of names, at the same time
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds
 RETRYABLE = frozenset({408, 425, 429, *range(500, 600)})
 
@@ -65,6 +69,53 @@ class Failed(Exception):
     """It was not taken this time."""
 
 
+_owner: ContextVar[str] = ContextVar("_owner")  # of the delivery that a task is about: whose name it is that is looked up
+
+
+class Resolver(AbstractResolver):
+    """Looks names up in threads of its own: a name server may be slow on purpose, and a thread that waits cannot be called off.
+
+    The event loop's default executor has few, which Django needs for the log of what it refuses.
+    """
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(LOOK_UPS, thread_name_prefix="names")
+        self._looking: Counter[str] = Counter()  # by owner
+
+    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
+        """aiohttp leaves it running when an attempt has taken too long, so the count is of threads and not of who waits."""
+        owner = _owner.get()
+        if self._looking[owner] >= LOOK_UPS_PER_OWNER:
+            raise OSError("too many names are being looked up for it")
+        self._looking[owner] += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, _look_up, host, port, family)
+        finally:
+            self._looking[owner] -= 1
+            if not self._looking[owner]:
+                del self._looking[owner]
+
+    async def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _look_up(host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
+    numeric = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
+    return [
+        ResolveResult(
+            hostname=host,
+            host=socket.getnameinfo(address, numeric)[0],  # with the scope, which `address` has apart
+            port=port,
+            family=found,
+            proto=protocol,
+            flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+        )
+        for found, _, protocol, _, address in socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, family=family, flags=socket.AI_ADDRCONFIG
+        )
+    ]
+
+
 class Courier:
     """Sends the deliveries of one event loop."""
 
@@ -73,6 +124,7 @@ class Courier:
         self._waiting: Counter[str] = Counter()  # by owner
         self._untold: dict[str, int] = {}  # by owner: how many were dropped since a line told of one
         self._session: aiohttp.ClientSession | None = None
+        self._resolver = Resolver()
 
     def send(self, delivery: Delivery) -> None:
         if len(self._tasks) >= conf.PUSH_QUEUE or self._waiting[delivery.owner] >= max(1, conf.PUSH_QUEUE // OWNERS_SHARE):
@@ -95,8 +147,10 @@ class Courier:
         if self._session is not None:
             await self._session.close()
             self._session = None
+        await self._resolver.close()
 
     async def _carry(self, delivery: Delivery) -> None:
+        _owner.set(delivery.owner)
         try:
             await self._try_repeatedly(delivery)
             metrics.PUSHES_DELIVERED.inc()
@@ -153,7 +207,10 @@ class Courier:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
-                    limit=CONNECTIONS, limit_per_host=CONNECTIONS_PER_HOST, socket_factory=_open_socket
+                    limit=CONNECTIONS,
+                    limit_per_host=CONNECTIONS_PER_HOST,
+                    resolver=self._resolver,
+                    socket_factory=_open_socket,
                 ),
                 timeout=aiohttp.ClientTimeout(total=conf.PUSH_TIMEOUT),
                 cookie_jar=aiohttp.DummyCookieJar(),

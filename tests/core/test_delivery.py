@@ -1,10 +1,15 @@
 """Requests to others: they arrive, or are tried again, or are dropped; nobody waits for them, and they go nowhere private."""
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import pytest
+from django.test import AsyncClient
 from prometheus_client import REGISTRY
 
 from channels_app.core import addresses, delivery
@@ -165,6 +170,84 @@ async def test_what_is_late_when_the_server_ends_is_dropped_and_told(
     await receiver.arrived.wait()
     await delivery.close(0.01)
     assert caplog.messages == ["A request to 127.0.0.1 for instance 1 was dropped: the server is ending"]
+
+
+# Names
+
+
+class NameServer:
+    """Knows names that end in ".test": this machine's, but it tells nobody while `held` is clear. `asked` is what it was."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.held = threading.Event()
+        self._real = socket.getaddrinfo
+
+    def __call__(self, host: Any, *args: Any, **kwargs: Any) -> Any:
+        if not str(host).endswith(".test"):
+            return self._real(host, *args, **kwargs)
+        self.asked.append(host)
+        self.held.wait(10)
+        return self._real("127.0.0.1", *args, **kwargs)
+
+    async def wait_for(self, count: int) -> None:
+        async with asyncio.timeout(5):
+            while len(self.asked) < count:  # noqa: ASYNC110  (it is asked in other threads)
+                await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[NameServer]:
+    server = NameServer()
+    monkeypatch.setattr(socket, "getaddrinfo", server)
+    yield server
+    server.held.set()
+
+
+async def test_a_name_server_that_does_not_answer_delays_no_answer_of_ours(
+    receiver: Receiver, names: NameServer, transactional_db: None
+) -> None:
+    for number in range(40):  # more than the event loop's default executor has threads
+        delivery.send(to(receiver, host=f"{number}.test", owner=f"instance {number}"))
+    await names.wait_for(delivery.LOOK_UPS)
+    began = time.monotonic()
+    assert (await AsyncClient().get("/v1/Services")).status_code == 401  # Django logs it in a thread
+    assert time.monotonic() - began < 2
+
+
+async def test_one_owners_name_server_delays_nobody_elses(receiver: Receiver, names: NameServer, settings: Any) -> None:
+    settings.PUBSUB = {**settings.PUBSUB, "PUSH_TIMEOUT": "0.05"}
+    for number in range(20):  # each is tried several times: a look-up goes on when its attempt was given up
+        delivery.send(to(receiver, host=f"{number}.test"))
+    await names.wait_for(delivery.LOOK_UPS_PER_OWNER)
+    delivery.send(to(receiver, "/other", host="localhost", owner="instance 2"))
+    async with asyncio.timeout(5):
+        await receiver.arrived.wait()
+    await delivery.close(10)
+    assert receiver.paths == ["/other"]
+    assert len(names.asked) == delivery.LOOK_UPS_PER_OWNER
+
+
+async def test_a_name_is_looked_up_for_its_owner_when_others_are_done(
+    receiver: Receiver, names: NameServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    names.held.set()
+    for number in range(3):
+        await sent(*(to(receiver, host=f"{number}-{each}.test") for each in range(delivery.LOOK_UPS_PER_OWNER)))
+    assert len(receiver.requests) == 3 * delivery.LOOK_UPS_PER_OWNER
+    assert caplog.messages == []
+
+
+async def test_a_name_that_leads_to_a_private_address_is_refused_at_the_socket(
+    receiver: Receiver, names: NameServer, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.PUBSUB = {**settings.PUBSUB, "PUSH_NETWORKS": ""}
+    names.held.set()
+    await sent(to(receiver, host="inside.test"))
+    assert (receiver.requests, len(names.asked)) == ([], 1)
+    assert caplog.messages == [
+        "A request to inside.test for instance 1 was dropped: its address is not public, and not in PUBSUB_PUSH_NETWORKS"
+    ]
 
 
 # Where to
