@@ -186,7 +186,7 @@ class Courier:
                 raise Refused(str(error.os_error)) from None
             raise Failed(str(error.os_error)) from None
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise Failed(f"{type(error).__name__}: {error}") from None
+            raise Failed(type(error).__name__) from None  # its text may have the whole address, and what the receiver sent
         if not 200 <= status < 300:
             raise Failed(f"the answer was {status}") if status in RETRYABLE else Refused(f"the answer was {status}")
 

@@ -94,6 +94,21 @@ async def test_an_address_that_is_none_is_dropped(receiver: Receiver, caplog: py
     assert "Traceback" not in caplog.text
 
 
+async def test_the_log_has_no_secret_of_an_address_and_nothing_that_a_receiver_says(
+    settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"GARBAGE\r\nERROR a line of its own\r\n\r\n")
+        writer.close()
+
+    settings.PUBSUB = {**settings.PUBSUB, "PUSH_NETWORKS": LOOPBACK, "PUSH_ATTEMPTS": "1"}
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        await sent(Delivery(f"http://user:secret@127.0.0.1:{port}/secret?sig=secret", b"", {}, "instance 1"))
+    assert caplog.messages == ["A request to 127.0.0.1 for instance 1 was dropped: ClientResponseError"]
+
+
 async def test_what_became_of_them_is_counted(receiver: Receiver) -> None:
     def counted() -> list[float]:
         values = [REGISTRY.get_sample_value("pubsub_pushes_total", {"outcome": outcome}) for outcome in OUTCOMES]
