@@ -46,7 +46,7 @@ class Conf:
     PUSH_NETWORKS: list[str] = field(default_factory=list)  # as "10.0.0.0/8": where they may go besides public addresses
     PUSH_TIMEOUT: float = 10.0  # seconds an attempt may take
     PUSH_ATTEMPTS: int = 5
-    PUSH_QUEUE: int = 5_000  # that may be on their way; a fifth of it for one instance
+    PUSH_QUEUE: int = 5_000  # that may be on their way; a fifth of it for one account
 
     # Look-ups and credentials
     DIRECTORY_TTL: float = 1.0  # seconds a looked-up key or channel may be stale; 0: none is remembered

@@ -41,7 +41,7 @@ RETRYABLE = frozenset({408, 425, 429, *range(500, 600)})
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One POST. `owner` says for whom, as in "instance 5"."""
+    """One POST. `owner` says for whom, as in "account 5": whoever may make more receivers of their own, all in one share."""
 
     url: str
     body: bytes = field(repr=False)

@@ -80,7 +80,7 @@ class Hook:
             "EndpointId": endpoint.id,
         }
         headers = {"Content-Type": f"{FORM}; charset=utf-8", "X-Twilio-Signature": signature(self.token, self.url, parameters)}
-        return Delivery(self.url, urlencode(parameters).encode(), headers, owner=f"instance {endpoint.instance_id}")
+        return Delivery(self.url, urlencode(parameters).encode(), headers, owner=f"account {self.account_sid}")
 
 
 @dataclass(slots=True)

@@ -50,9 +50,15 @@ def test_an_event_is_a_signed_form() -> None:
         "Identity": "zoë & co",
         "EndpointId": "e1",
     }
-    assert (made.url, made.owner) == ("https://example.com/hook", "instance 5")
+    assert made.url == "https://example.com/hook"
     assert RequestValidator(TOKEN).validate(made.url, parameters, made.headers["X-Twilio-Signature"])
     assert TOKEN not in repr(hook)
+
+
+def test_all_services_of_an_account_have_one_share_of_the_queue() -> None:
+    one, other = (Hook(f"https://{sid}.example/", "AC1", sid, TOKEN, window=0) for sid in ("IS1", "IS2"))
+    owners = {one.delivery("endpoint_connected", PHONE).owner, other.delivery("endpoint_connected", ELSEWHERE).owner}
+    assert owners == {"account AC1"}
 
 
 class Service:
