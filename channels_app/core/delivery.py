@@ -9,11 +9,12 @@ followed, and no proxy is used. The name server is the tenant's as well, and not
 """
 
 import asyncio
+import contextlib
 import logging
 import socket
 import weakref
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -120,7 +121,9 @@ class Courier:
     """Sends the deliveries of one event loop."""
 
     def __init__(self) -> None:
+        self._preparing: set[asyncio.Task[None]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ending = asyncio.Event()
         self._waiting: Counter[str] = Counter()  # by owner
         self._untold: dict[str, int] = {}  # by owner: how many were dropped since a line told of one
         self._session: aiohttp.ClientSession | None = None
@@ -131,17 +134,24 @@ class Courier:
             self._drop(delivery, "too many are waiting")
             return
         self._waiting[delivery.owner] += 1
-        task = asyncio.get_running_loop().create_task(self._carry(delivery))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        _start(self._carry(delivery), self._tasks)
+
+    def prepare(self, work: Coroutine[Any, Any, None]) -> None:
+        _start(work, self._preparing)
+
+    async def pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._ending.wait()
 
     async def close(self, seconds: float) -> None:
-        """Give what is on its way that long, then drop it."""
-        if self._tasks:
-            _, late = await asyncio.wait(set(self._tasks), timeout=seconds)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+        """Have done what waits in a pause, give all of it that long, then drop it."""
+        self._ending.set()
+        end = asyncio.get_running_loop().time() + seconds
+        if unprepared := await _finish(self._preparing, end):
+            metrics.PUSHES_DROPPED.inc(unprepared)
+            logger.warning("%d requests were dropped before they were made: the server is ending", unprepared)
+        await _finish(self._tasks, end)
         for owner in list(self._untold):
             self._tell(owner)
         if self._session is not None:
@@ -219,6 +229,24 @@ class Courier:
         return self._session
 
 
+def _start(work: Coroutine[Any, Any, None], tasks: set[asyncio.Task[None]]) -> None:
+    """As a task that is among the others until it is done."""
+    task = asyncio.get_running_loop().create_task(work)
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)
+
+
+async def _finish(tasks: set[asyncio.Task[None]], end: float) -> int:
+    """Give them until then, by the event loop's clock. How many had to be cancelled."""
+    if not tasks:
+        return 0
+    _, late = await asyncio.wait(set(tasks), timeout=max(0.0, end - asyncio.get_running_loop().time()))
+    for task in late:
+        task.cancel()
+    await asyncio.gather(*late, return_exceptions=True)
+    return len(late)
+
+
 def _open_socket(address: Any) -> socket.socket:
     """For a connection to that address (as `getaddrinfo` gives it): the one place where it is certain. Raises NotPublic."""
     family, kind, protocol, _, (host, *_) = address
@@ -232,15 +260,29 @@ _couriers: "weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Courier]" = wea
 
 def send(delivery: Delivery) -> None:
     """Have it sent, from a coroutine of this event loop. Never waits, never raises."""
-    loop = asyncio.get_running_loop()
-    courier = _couriers.get(loop)
-    if courier is None:
-        courier = _couriers[loop] = Courier()
-    courier.send(delivery)
+    _courier().send(delivery)
+
+
+def prepare(work: Coroutine[Any, Any, None]) -> None:
+    """Have work begun that may end in a `send`: before the server ends, it is waited for as well."""
+    _courier().prepare(work)
+
+
+async def pause(seconds: float) -> None:
+    """Wait that long in such work, or until the server ends."""
+    await _courier().pause(seconds)
 
 
 async def close(seconds: float) -> None:
-    """Before the event loop ends: give what is on its way that long."""
-    courier = _couriers.pop(asyncio.get_running_loop(), None)
-    if courier is not None:
-        await courier.close(seconds)
+    """Before the event loop ends: give what is prepared or on its way that long."""
+    loop = asyncio.get_running_loop()
+    if loop in _couriers:
+        await _couriers[loop].close(seconds)
+        _couriers.pop(loop, None)
+
+
+def _courier() -> Courier:
+    loop = asyncio.get_running_loop()
+    if loop not in _couriers:
+        _couriers[loop] = Courier()
+    return _couriers[loop]

@@ -187,6 +187,33 @@ async def test_what_is_late_when_the_server_ends_is_dropped_and_told(
     assert caplog.messages == ["A request to 127.0.0.1 for instance 1 was dropped: the server is ending"]
 
 
+async def test_what_pauses_before_it_is_sent_goes_out_when_the_server_ends(receiver: Receiver) -> None:
+    async def work() -> None:
+        await delivery.pause(1000)
+        delivery.send(to(receiver))
+
+    delivery.prepare(work())
+    await delivery.close(10)
+    assert receiver.paths == ["/hook"]
+
+
+async def test_a_pause_lasts_as_long_as_it_should(receiver: Receiver) -> None:
+    began = time.monotonic()
+    await delivery.pause(0.05)
+    assert time.monotonic() - began >= 0.05
+
+
+async def test_what_is_not_ready_when_the_server_ends_is_counted_and_told(
+    receiver: Receiver, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = REGISTRY.get_sample_value("pubsub_pushes_total", {"outcome": "dropped"}) or 0
+    for _ in range(3):
+        delivery.prepare(asyncio.sleep(1000))
+    await delivery.close(0.01)
+    assert caplog.messages == ["3 requests were dropped before they were made: the server is ending"]
+    assert REGISTRY.get_sample_value("pubsub_pushes_total", {"outcome": "dropped"}) == before + 3
+
+
 # Names
 
 

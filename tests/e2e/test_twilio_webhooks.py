@@ -77,3 +77,21 @@ def test_a_client_that_comes_and_goes_is_told(deployment: Deployment, template: 
         "ServiceSid": service.sid,
     }
     assert gone == {**come, "EventType": "endpoint_disconnected"}
+
+
+def test_an_end_that_waits_for_its_window_is_told_before_the_server_ends(
+    deployment: Deployment, template: Template, hook: Hook
+) -> None:
+    server = deployment.start(PUBSUB_PUSH_NETWORKS="127.0.0.0/8")
+    service = SyncService(server, template.credentials)
+    settings = {
+        "WebhookUrl": hook.url,
+        "ReachabilityWebhooksEnabled": "true",
+        "ReachabilityDebouncingEnabled": "true",
+        "ReachabilityDebouncingWindow": "30000",
+    }
+    assert service.client.post(service.path, data=settings).status_code == 200
+    with connected(server, service, "ciri"):
+        come = hook.next()
+        server.terminate()
+    assert hook.next() == {**come, "EventType": "endpoint_disconnected"}

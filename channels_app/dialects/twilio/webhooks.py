@@ -4,7 +4,7 @@ They are signed as every webhook of Twilio's is, sent by `core.delivery`, and wa
 
 Debouncing is by identity: `endpoint_disconnected` waits for the service's window, and is not sent when that identity has
 connected again meanwhile, or has another endpoint here. "Here" is this process: of one that is connected elsewhere it knows
-nothing.
+nothing. What still waits when the server ends is told then.
 """
 
 import asyncio
@@ -13,9 +13,8 @@ import hashlib
 import hmac
 import logging
 import weakref
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import urlencode
 
 from django.db import DatabaseError
@@ -95,32 +94,21 @@ class Presence:
 class Reachability:
     """Who is connected in this event loop, and what is about to be told of it. `pause` waits so many seconds."""
 
-    def __init__(self, pause: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+    def __init__(self, pause: Callable[[float], Awaitable[None]] = delivery.pause) -> None:
         self._pause = pause
         self._presence: dict[tuple[int, str], Presence] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    @property
-    def identities(self) -> int:
-        """How many are kept in mind."""
-        return len(self._presence)
 
     def connected(self, endpoint: Endpoint) -> None:
         presence = self._presence.setdefault(endpoint.who, Presence())
         presence.live += 1
         presence.arrivals += 1
-        self._start(self._tell_arrival(endpoint))
+        delivery.prepare(self._tell_arrival(endpoint))
 
     def disconnected(self, endpoint: Endpoint) -> None:
         presence = self._presence[endpoint.who]
         presence.live -= 1
         presence.leaving += 1
-        self._start(self._tell_end(endpoint, presence, presence.arrivals))
-
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        delivery.prepare(self._tell_end(endpoint, presence, presence.arrivals))
 
     async def _tell_arrival(self, endpoint: Endpoint) -> None:
         hook = await _find_hook(endpoint)

@@ -107,7 +107,7 @@ def service(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(webhooks, "_find_hook", service.find)
     monkeypatch.setattr(webhooks.delivery, "send", service.send)
     yield service
-    assert service.reachability.identities == 0  # whoever has gone is forgotten
+    assert not service.reachability._presence  # whoever has gone is forgotten
 
 
 debounced = pytest.mark.parametrize("service", [5.0], indirect=True, ids=["debounced"])
@@ -213,6 +213,24 @@ def test_a_service_that_does_not_want_to_hear_has_no_hook(settings_of_service: T
 
 def test_a_service_without_settings_has_no_hook(db: None) -> None:
     assert webhooks._load_hook(12345) is None
+
+
+async def test_an_end_whose_window_has_not_passed_is_told_when_the_server_ends(
+    settings: Any, settings_of_service: TwilioService, transactional_db: None
+) -> None:
+    settings.PUBSUB = {**settings.PUBSUB, "PUSH_NETWORKS": "127.0.0.0/8"}
+    async with receiving() as receiver:
+        settings_of_service.webhook_url = receiver.url("/hook")
+        settings_of_service.reachability_debouncing_enabled = True
+        settings_of_service.reachability_debouncing_window = 30_000
+        await sync_to_async(settings_of_service.save)()
+        webhooks.endpoint_connected(settings_of_service.pk, "ciri", "phone")
+        await receiver.arrived.wait()
+        webhooks.endpoint_disconnected(settings_of_service.pk, "ciri", "phone")
+        async with asyncio.timeout(10):
+            await webhooks.delivery.close(30)
+    events = [dict(parse_qsl(body.decode()))["EventType"] for _, body, _ in receiver.requests]
+    assert events == ["endpoint_connected", "endpoint_disconnected"]
 
 
 async def test_a_client_that_comes_is_told_to_the_services_server(
