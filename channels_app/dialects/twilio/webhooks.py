@@ -2,6 +2,9 @@
 
 They are signed as every webhook of Twilio's is, sent by `core.delivery`, and wait for nobody: two may arrive in any order.
 
+An endpoint is here as long as one of its connections is: a client that resumes its session keeps its endpoint, and its new
+connection may come before anybody notices that the old one has ended.
+
 Debouncing is by identity: `endpoint_disconnected` waits for the service's window, and is not sent when that identity has
 connected again meanwhile, or has another endpoint here. "Here" is this process: of one that is connected elsewhere it knows
 nothing. What still waits when the server ends is told then.
@@ -13,6 +16,7 @@ import hashlib
 import hmac
 import logging
 import weakref
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
@@ -84,9 +88,9 @@ class Hook:
 
 @dataclass(slots=True)
 class Presence:
-    """Of an identity: its endpoints that are connected, those whose end is about to be told, and how often it has connected."""
+    """Of an identity: its connections by endpoint, its endpoints whose end is about to be told, and how often one has come."""
 
-    live: int = 0
+    connections: Counter[str] = field(default_factory=Counter)
     leaving: int = 0
     arrivals: int = 0
 
@@ -100,15 +104,18 @@ class Reachability:
 
     def connected(self, endpoint: Endpoint) -> None:
         presence = self._presence.setdefault(endpoint.who, Presence())
-        presence.live += 1
-        presence.arrivals += 1
-        delivery.prepare(self._tell_arrival(endpoint))
+        presence.connections[endpoint.id] += 1
+        if presence.connections[endpoint.id] == 1:
+            presence.arrivals += 1
+            delivery.prepare(self._tell_arrival(endpoint))
 
     def disconnected(self, endpoint: Endpoint) -> None:
         presence = self._presence[endpoint.who]
-        presence.live -= 1
-        presence.leaving += 1
-        delivery.prepare(self._tell_end(endpoint, presence, presence.arrivals))
+        presence.connections[endpoint.id] -= 1
+        if not presence.connections[endpoint.id]:
+            del presence.connections[endpoint.id]
+            presence.leaving += 1
+            delivery.prepare(self._tell_end(endpoint, presence, presence.arrivals))
 
     async def _tell_arrival(self, endpoint: Endpoint) -> None:
         hook = await _find_hook(endpoint)
@@ -122,12 +129,12 @@ class Reachability:
                 return
             if hook.window:
                 await self._pause(hook.window)
-                if presence.live or presence.arrivals != arrivals:
+                if presence.connections or presence.arrivals != arrivals:
                     return
             delivery.send(hook.delivery(DISCONNECTED, endpoint))
         finally:
             presence.leaving -= 1
-            if not presence.live and not presence.leaving:
+            if not presence.connections and not presence.leaving:
                 self._presence.pop(endpoint.who, None)
 
 

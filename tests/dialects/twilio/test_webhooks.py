@@ -125,6 +125,18 @@ async def test_each_endpoint_of_an_identity_is_told(service: Service) -> None:
     assert service.told[2:] == [("endpoint_disconnected", "laptop"), ("endpoint_disconnected", "phone")]
 
 
+@pytest.mark.parametrize("service", [0.0, 5.0], indirect=True, ids=["at once", "debounced"])
+async def test_an_endpoint_is_here_until_the_last_of_its_connections_has_ended(service: Service) -> None:
+    await service.connect(PHONE)
+    await service.connect(PHONE)  # its session is resumed before the end of the old connection is noticed
+    await service.disconnect(PHONE)
+    await service.window_passes()
+    assert service.told == [("endpoint_connected", "phone")]
+    await service.disconnect(PHONE)
+    await service.window_passes()
+    assert service.told[1:] == [("endpoint_disconnected", "phone")]
+
+
 async def test_a_service_without_a_hook_hears_nothing(service: Service) -> None:
     await service.connect(ELSEWHERE)
     await service.disconnect(ELSEWHERE)
