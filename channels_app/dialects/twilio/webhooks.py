@@ -21,6 +21,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError
 
 from channels_app.core import delivery, tenancy
@@ -141,7 +142,7 @@ class Reachability:
 async def _find_hook(endpoint: Endpoint) -> Hook | None:
     try:
         return await in_thread(_load_hook, endpoint.instance_id)
-    except DatabaseError as error:
+    except (DatabaseError, ImproperlyConfigured) as error:  # the latter: the account's key cannot be read, others' can
         logger.warning("A webhook of instance %d is not called: %s", endpoint.instance_id, error)
         return None
 

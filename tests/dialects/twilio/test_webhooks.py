@@ -223,6 +223,16 @@ def test_a_service_that_does_not_want_to_hear_has_no_hook(settings_of_service: T
     assert webhooks._load_hook(settings_of_service.pk) is None
 
 
+async def test_a_hook_whose_key_cannot_be_read_is_told_in_the_log_and_not_called(
+    settings_of_service: TwilioService, transactional_db: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    account = await sync_to_async(tenancy.administrator_of)(settings_of_service.instance.owner)
+    await type(account).objects.filter(pk=account.pk).aupdate(key_sealed="sealed with another key")
+    assert await webhooks._find_hook(Endpoint(settings_of_service.pk, "ciri", "phone")) is None
+    [line] = caplog.messages
+    assert line.startswith(f"A webhook of instance {settings_of_service.pk} is not called: SECRET_KEY (or PUBSUB_SEAL_KEYS)")
+
+
 def test_a_service_without_settings_has_no_hook(db: None) -> None:
     assert webhooks._load_hook(12345) is None
 
