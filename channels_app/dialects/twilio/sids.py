@@ -11,6 +11,7 @@ from channels_app.core.types import Message
 ACCOUNT, KEY, SERVICE, STREAM, MESSAGE, REQUEST = "AC", "SK", "IS", "TO", "TZ", "RQ"
 
 _SID = re.compile(r"[A-Z]{2}[0-9a-fA-F]{32}")
+_LENGTH = 34
 
 
 def is_sid(text: str) -> bool:
@@ -25,9 +26,13 @@ def sid(kind: str, uuid: UUID) -> str:
 account_sid, key_sid, service_sid, stream_sid = (partial(sid, kind) for kind in (ACCOUNT, KEY, SERVICE, STREAM))
 
 
-@lru_cache(maxsize=1024)  # every publish asks for the same two
 def uuid_of(kind: str, text: str) -> UUID | None:
     """What the SID spells; None for what is no SID of that kind."""
+    return _uuid_of(kind, text) if len(text) == _LENGTH else None  # what is kept is short, whatever anybody sends
+
+
+@lru_cache(maxsize=1024)  # every publish asks for the same two
+def _uuid_of(kind: str, text: str) -> UUID | None:
     return UUID(text[2:]) if is_sid(text) and text.startswith(kind) else None
 
 

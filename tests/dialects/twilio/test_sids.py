@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import weakref
 from uuid import UUID, uuid4
 
 import pytest
@@ -13,6 +14,10 @@ FIRST = Message(
     channel_id=1, id=1, previous_id=0, room="", created_at=1_700_000_000_000_000, action="custom", author="{}", metadata="{}",
     payload="{}",
 )  # fmt: skip
+
+
+class Text(str):
+    """Of which can be told whether somebody still has it."""
 
 
 def test_a_sid_is_read_back_in_either_case_of_its_digits() -> None:
@@ -27,6 +32,16 @@ def test_a_sid_is_read_back_in_either_case_of_its_digits() -> None:
 )
 def test_what_is_no_sid_of_the_kind_is_none(text: str) -> None:
     assert uuid_of(STREAM, text) is None
+
+
+def test_what_is_no_sid_by_its_length_is_not_kept_in_memory() -> None:
+    kept: list[weakref.ref[str]] = []
+    for length in (33, 35, 60_000):
+        text = Text("A" * length)
+        kept.append(weakref.ref(text))
+        assert uuid_of(STREAM, text) is None
+    del text
+    assert [each() for each in kept] == [None, None, None]
 
 
 def test_a_sid_of_another_kind_is_a_sid_all_the_same() -> None:
