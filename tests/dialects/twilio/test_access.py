@@ -239,6 +239,22 @@ class TestAnswers:
         assert listed["meta"]["first_page_url"] == "https://sync.example.com/v1/Services?PageSize=50&Page=0"
         assert rest.ask("GET", "Services", Host="elsewhere.example").error == (400, 20001)
 
+    def test_a_request_for_a_host_that_is_not_served_changes_nothing(self, rest, service):
+        service.post("Streams", UniqueName="old", Ttl=0)
+        own = service.base.rstrip("/")
+        requests = [
+            ("POST", "/v1/Services", b"FriendlyName=x"),
+            ("POST", own, b"FriendlyName=x"),
+            ("POST", f"{own}/Streams", b"UniqueName=new"),
+            ("POST", f"{own}/Streams/old", b"Ttl=60"),
+            ("DELETE", f"{own}/Streams/old", b""),
+            ("DELETE", own, b""),
+        ]
+        before = rest.get("Services").body, service.get("Streams").body
+        for method, path, form in requests:
+            assert rest.ask(method, path, form, Host="elsewhere.example").error == (400, 20001)
+            assert (rest.get("Services").body, service.get("Streams").body) == before, (method, path)
+
     def test_a_defect_is_told_in_the_same_shape(self, rest, monkeypatch, caplog):
         for error, told in ((RuntimeError("secret"), (500, 20500)), (OperationalError("secret"), (503, 20503))):
 

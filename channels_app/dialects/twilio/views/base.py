@@ -47,11 +47,6 @@ class TwilioViewSet(RestViewSet):
         """What the form has; of a repeated parameter the last counts."""
         return self.request.data  # type: ignore[return-value]  # by its parsers
 
-    @property
-    def services_url(self) -> str:
-        """Absolute, on the host that the client used: the helpers follow such addresses as they are."""
-        return self.request.build_absolute_uri("/v1/Services")
-
 
 class ServiceScopedViewSet(TwilioViewSet):
     """Everything under `/Services/<service>/`."""
@@ -62,3 +57,15 @@ class ServiceScopedViewSet(TwilioViewSet):
         super().enter(request)
         self.service = auth.service(self.account, self.kwargs["service"])
         throttling.check_instance(self.service)
+
+
+class WithAddresses(TwilioViewSet):
+    """Answers with addresses in them."""
+
+    services_url: str
+
+    def enter(self, request: Request) -> None:
+        super().enter(request)
+        # On the host that the client used: the helpers follow such addresses as they are. Made now, before anything is written:
+        # it raises DisallowedHost.
+        self.services_url = request.build_absolute_uri("/v1/Services")

@@ -9,10 +9,10 @@ from channels_app.core import tenancy
 
 from .. import services
 from ..pagination import Page, listing
-from .base import ServiceScopedViewSet, TwilioViewSet
+from .base import ServiceScopedViewSet, WithAddresses
 
 
-class ServicesViewSet(TwilioViewSet):
+class ServicesViewSet(WithAddresses):
     """All that the account owns."""
 
     def list(self, request: Request) -> Response:
@@ -26,7 +26,7 @@ class ServicesViewSet(TwilioViewSet):
         return Response(services.as_json(row, self.services_url), status=201)
 
 
-class ServiceViewSet(ServiceScopedViewSet):
+class ServiceViewSet(WithAddresses, ServiceScopedViewSet):
     def retrieve(self, request: Request, **_: Any) -> Response:
         return Response(services.as_json(services.find(self.account, self.service.id), self.services_url))
 

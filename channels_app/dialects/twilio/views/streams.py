@@ -9,10 +9,10 @@ from .. import sids, streams
 from ..errors import TwilioError
 from ..pagination import Page, listing
 from ..streams import Stream
-from .base import ServiceScopedViewSet
+from .base import ServiceScopedViewSet, WithAddresses
 
 
-class StreamsViewSet(ServiceScopedViewSet):
+class StreamsViewSet(WithAddresses, ServiceScopedViewSet):
     @property
     def streams_url(self) -> str:
         """With SIDs also where the request used names."""
