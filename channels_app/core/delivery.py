@@ -32,7 +32,7 @@ from .backoff import pauses
 
 logger = logging.getLogger(__name__)
 
-OWNERS_SHARE = 5  # one owner's requests may take this part of the queue, so that a dead receiver stops nobody else's
+OWNERS_SHARE = 5  # one owner may have this part of the queue and of the connections: dead receivers stop nobody else's
 TELL_SECONDS = 10.0  # between two lines about what was dropped for an owner: it may be thousands, when all clients leave
 CONNECTIONS, CONNECTIONS_PER_HOST = 100, 8
 LOOK_UPS, LOOK_UPS_PER_OWNER = 16, 4  # of names, at the same time
@@ -117,6 +117,14 @@ def _look_up(host: str, port: int, family: socket.AddressFamily) -> list[Resolve
     ]
 
 
+@dataclass(slots=True)
+class Share:
+    """What an owner has of a courier: how many deliveries wait, and its turns to try one."""
+
+    turns: asyncio.Semaphore
+    waiting: int = 0
+
+
 class Courier:
     """Sends the deliveries of one event loop."""
 
@@ -124,17 +132,19 @@ class Courier:
         self._preparing: set[asyncio.Task[None]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._ending = asyncio.Event()
-        self._waiting: Counter[str] = Counter()  # by owner
+        self._shares: dict[str, Share] = {}  # by owner
         self._untold: dict[str, int] = {}  # by owner: how many were dropped since a line told of one
         self._session: aiohttp.ClientSession | None = None
         self._resolver = Resolver()
 
     def send(self, delivery: Delivery) -> None:
-        if len(self._tasks) >= conf.PUSH_QUEUE or self._waiting[delivery.owner] >= max(1, conf.PUSH_QUEUE // OWNERS_SHARE):
+        share = self._shares.get(delivery.owner) or Share(asyncio.Semaphore(max(1, CONNECTIONS // OWNERS_SHARE)))
+        if len(self._tasks) >= conf.PUSH_QUEUE or share.waiting >= max(1, conf.PUSH_QUEUE // OWNERS_SHARE):
             self._drop(delivery, "too many are waiting")
             return
-        self._waiting[delivery.owner] += 1
-        _start(self._carry(delivery), self._tasks)
+        self._shares[delivery.owner] = share
+        share.waiting += 1
+        _start(self._carry(delivery, share), self._tasks)
 
     def prepare(self, work: Coroutine[Any, Any, None]) -> None:
         _start(work, self._preparing)
@@ -159,10 +169,10 @@ class Courier:
             self._session = None
         await self._resolver.close()
 
-    async def _carry(self, delivery: Delivery) -> None:
+    async def _carry(self, delivery: Delivery, share: Share) -> None:
         _owner.set(delivery.owner)
         try:
-            await self._try_repeatedly(delivery)
+            await self._try_repeatedly(delivery, share.turns)
             metrics.PUSHES_DELIVERED.inc()
         except (Refused, Failed) as error:
             self._drop(delivery, str(error))
@@ -170,19 +180,21 @@ class Courier:
             self._drop(delivery, "the server is ending")
             raise
         finally:
-            self._waiting[delivery.owner] -= 1
-            if not self._waiting[delivery.owner]:
-                del self._waiting[delivery.owner]
+            share.waiting -= 1
+            if not share.waiting:
+                del self._shares[delivery.owner]
 
-    async def _try_repeatedly(self, delivery: Delivery) -> None:
+    async def _try_repeatedly(self, delivery: Delivery, turns: asyncio.Semaphore) -> None:
         """Raises Refused, or the last Failed."""
         for pause in pauses(conf.PUSH_ATTEMPTS, first=FIRST_PAUSE, most=LONGEST_PAUSE):
             try:
-                return await self._try(delivery)
+                async with turns:
+                    return await self._try(delivery)
             except Failed:
                 metrics.PUSHES_RETRIED.inc()
                 await asyncio.sleep(pause)
-        await self._try(delivery)
+        async with turns:
+            await self._try(delivery)
 
     async def _try(self, delivery: Delivery) -> None:
         request = self._open_session().post(delivery.url, data=delivery.body, headers=delivery.headers, allow_redirects=False)

@@ -153,6 +153,21 @@ async def test_one_owners_dead_receiver_does_not_fill_the_queue_for_the_others(
     assert sorted(receiver.paths) == ["/0", "/1", "/2", "/3", "/4", "/other"]
 
 
+async def test_one_owners_dead_receivers_do_not_take_all_connections(
+    receiver: Receiver, names: "NameServer", settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.PUBSUB = {**settings.PUBSUB, "PUSH_NETWORKS": "127.0.0.0/8", "PUSH_TIMEOUT": "1", "PUSH_ATTEMPTS": "1"}
+    monkeypatch.setattr(delivery, "CONNECTIONS", 4)
+    names.held.set()
+    receiver.held.clear()
+    for number in range(4):
+        delivery.send(to(receiver, f"/{number}", host=f"{number}.test"))
+    await receiver.arrived.wait()
+    delivery.send(to(receiver, "/other", owner="instance 2"))
+    await delivery.close(0.5)
+    assert receiver.paths == ["/0", "/other"]
+
+
 async def test_many_that_are_dropped_are_told_in_two_lines(
     receiver: Receiver, settings: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
