@@ -89,13 +89,20 @@ class Sessions:
         self._dirty[session.token] = session
         self._touched.set()
 
-    async def save(self, session: Session) -> None:
-        """It is written when this returns, together with all that waits to be; not when the database is away."""
-        self.touch(session)
-        await self.flush()
+    async def save(self) -> None:
+        """All that has changed is written when this returns, by this or by who writes now. Raises DatabaseError."""
+        # Others rely on the write of one who is cancelled; and one that is under way must not end after the next.
+        await asyncio.shield(asyncio.ensure_future(self._write()))
 
     async def flush(self) -> None:
-        """Write what has changed, unless the one who writes now has taken it along."""
+        """The same, but what the database does not take now waits for the next time."""
+        try:
+            await self.save()
+        except DatabaseError as error:
+            logger.warning("The positions of %d clients wait for the database: %s", len(self._dirty), error)
+            await asyncio.sleep(MAX_PAUSE)
+
+    async def _write(self) -> None:
         async with self._writing:
             dirty, self._dirty = self._dirty, {}
             self._touched.clear()
@@ -103,11 +110,10 @@ class Sessions:
                 return
             try:
                 await in_thread(_store, [_row(dirty[token]) for token in sorted(dirty)])  # sorted: two writers cannot deadlock
-            except DatabaseError as error:
-                logger.warning("The positions of %d clients wait for the database: %s", len(dirty), error)
+            except BaseException:
                 self._dirty = dirty | self._dirty
                 self._touched.set()
-                await asyncio.sleep(MAX_PAUSE)
+                raise
 
     def _keep(self) -> None:
         if self._keeping is None or self._keeping.done():

@@ -186,7 +186,8 @@ class Listener:
             start = Position(subscriber.joined_at, subscriber.epoch)
             if after != start:
                 positions[self._channel_id] = start
-                await sessions.current().save(self._connection.session)
+                sessions.current().touch(self._connection.session)
+            await sessions.current().save()  # what an earlier try could not write, too
             subscriber.renew(self._access)
             self._subscriber = subscriber
             await self._confirm()

@@ -1,7 +1,9 @@
 """What the server keeps of a Twilsock client between its connections: how far it has got in which stream."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -10,6 +12,7 @@ from django.contrib.sessions.models import Session as Row
 from django.db import DatabaseError
 from django.utils import timezone
 
+from channels_app.core.database import in_thread
 from channels_app.core.types import Position
 from channels_app.dialects.twilio.realtime import sessions
 from channels_app.dialects.twilio.realtime.sessions import Session, Sessions
@@ -35,10 +38,15 @@ async def elsewhere() -> AsyncIterator[Sessions]:
     await elsewhere.close()
 
 
+async def save(registry: Sessions, session: Session) -> None:
+    registry.touch(session)
+    await registry.save()
+
+
 async def saved(here: Sessions) -> Session:
     session = await here.resume(None, CIRI)
     session.positions.update(POSITIONS)
-    await here.save(session)
+    await save(here, session)
     return session
 
 
@@ -58,7 +66,7 @@ async def test_who_comes_back_from_another_process_has_what_it_acknowledged_ther
     lost = await saved(here)  # its connection is gone, and nobody has missed it yet
     there = await elsewhere.resume(lost.token, CIRI)
     there.positions[1] = Position(50, "epoch-1")
-    await elsewhere.save(there)
+    await save(elsewhere, there)
     assert (await here.resume(lost.token, CIRI)).positions == {**POSITIONS, 1: Position(50, "epoch-1")}
 
 
@@ -97,7 +105,7 @@ async def test_what_changed_is_written_with_the_next_that_is_saved(here: Session
     quiet, saving = await here.resume(None, CIRI), await here.resume(None, CIRI)
     quiet.positions.update(POSITIONS)
     here.touch(quiet)
-    await here.save(saving)
+    await save(here, saving)
     assert (await elsewhere.resume(quiet.token, CIRI)).positions == POSITIONS
 
 
@@ -113,6 +121,32 @@ async def test_nothing_is_lost_while_the_database_is_away(
     monkeypatch.setattr(sessions, "MAX_PAUSE", 0.0)
     with monkeypatch.context() as patched:
         patched.setattr(sessions, "_store", away)
-        await here.save(session)
+        await here.flush()
+        with pytest.raises(DatabaseError):
+            await save(here, session)
     await here.flush()
     assert (await elsewhere.resume(session.token, CIRI)).positions == POSITIONS
+
+
+async def test_nothing_is_lost_with_who_stops_waiting_for_a_write(
+    here: Sessions, elsewhere: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leaving, staying = await here.resume(None, CIRI), await here.resume(None, CIRI)
+    staying.positions.update(POSITIONS)
+    here.touch(staying)
+    slow = asyncio.Event()
+
+    async def in_slow_thread(store: Callable[..., None], *args: Any) -> None:
+        await slow.wait()
+        await in_thread(store, *args)
+
+    with monkeypatch.context() as busy:
+        busy.setattr(sessions, "in_thread", in_slow_thread)
+        writing = asyncio.ensure_future(save(here, leaving))
+        await asyncio.sleep(0)
+        saving = asyncio.ensure_future(here.save())
+        await asyncio.sleep(0)
+        writing.cancel()
+        slow.set()
+        await saving
+    assert (await elsewhere.resume(staying.token, CIRI)).positions == POSITIONS

@@ -7,6 +7,7 @@ from unittest.mock import Mock
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.db import DatabaseError
 from django.utils import timezone
 
 from channels_app.core import hub, log, retention, tenancy
@@ -225,6 +226,21 @@ async def test_what_is_subscribed_is_remembered_before_anything_was_published(fa
     back = await connect(continuation_token=away.continuation_token)
     await back.subscribe(sid)
     assert await back.message() == "missed"
+
+
+async def test_what_cannot_be_remembered_is_confirmed_only_once_it_is(ciri: Twilsock, monkeypatch: pytest.MonkeyPatch) -> None:
+    sid = (await ciri.open_stream())["sid"]
+    warnings: asyncio.Queue[object] = asyncio.Queue()
+    with monkeypatch.context() as away:
+        away.setattr(sessions, "_store", Mock(side_effect=DatabaseError("away")))
+        away.setattr(subscriptions.logger, "warning", lambda *warning: warnings.put_nowait(warning))
+        for _ in range(2):  # it asks again, and nothing more is to be remembered than at first
+            await ciri.subscriptions("establish", sid)
+            async with asyncio.timeout(2):
+                await warnings.get()
+    assert not ciri.told
+    await ciri.subscriptions("establish", sid, correlation_id="stored")
+    assert (await ciri.event("subscription_established"))["correlation_id"] == "stored"
 
 
 async def test_what_is_acknowledged_on_leaving_is_not_told_again(
