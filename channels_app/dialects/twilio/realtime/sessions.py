@@ -1,9 +1,10 @@
 """What is kept of a client between two of its connections: how far it has got in which stream (wire/twilio.md §8).
 
 A client that comes back brings its continuation token and the streams it wants, but no positions. So the positions it has
-acknowledged are kept under the token: in memory, and in Django's session table for the process that it comes back to. They
-are written before a subscription is confirmed, when a connection ends, and otherwise again and again, so often that it takes
-a `SHARE` of the time: after the crash of a server a client may see again what it acknowledged since, and misses nothing.
+acknowledged are kept under the token: in memory, and in Django's session table for the process that it comes back to. That
+process takes the row over: the one that the client has left, and that may not have missed it yet, writes it no more. Rows are
+written before a subscription is confirmed, when a connection ends, and otherwise again and again, so often that it takes a
+`SHARE` of the time: after the crash of a server a client may see again what it acknowledged since, and misses nothing.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib.sessions.models import Session as Row
-from django.db import DatabaseError
+from django.db import DatabaseError, transaction
 from django.utils import timezone
 
 from channels_app.conf import conf
@@ -66,6 +67,7 @@ class Sessions:
     """Those of this event loop's clients. Use `current`."""
 
     def __init__(self) -> None:
+        self._process = uuid.uuid4().hex
         self._live: weakref.WeakValueDictionary[str, Session] = weakref.WeakValueDictionary()
         self._dirty: dict[str, Session] = {}
         self._touched = asyncio.Event()  # set while something is dirty
@@ -76,8 +78,8 @@ class Sessions:
         """The session of that token, or a new one when there is none that this owner could go on with."""
         session = None
         if isinstance(token, str) and _TOKEN.fullmatch(token):
-            session = await in_thread(_load, token)
-        if session is None or session.owner != owner:
+            session = await in_thread(_take, token, owner, self._process)
+        if session is None:
             session = Session.new(owner)
         self._keep()
         known = self._live.setdefault(session.token, session)
@@ -109,7 +111,7 @@ class Sessions:
             if not dirty:
                 return
             try:
-                await in_thread(_store, [_row(dirty[token]) for token in sorted(dirty)])  # sorted: two writers cannot deadlock
+                await in_thread(_store, [_row(session, self._process) for session in dirty.values()], self._process)
             except BaseException:
                 self._dirty = dirty | self._dirty
                 self._touched.set()
@@ -145,26 +147,40 @@ class Sessions:
         _registries.pop(asyncio.get_running_loop(), None)
 
 
-def _row(session: Session) -> Row:
+def _row(session: Session, process: str) -> Row:
     positions = {str(channel_id): [position.id, position.epoch] for channel_id, position in session.positions.items()}
-    data = {"owner": session.owner, "endpoint": session.endpoint, "positions": positions}
+    data = {"owner": session.owner, "endpoint": session.endpoint, "positions": positions, "process": process}
     expires = timezone.now() + timedelta(seconds=conf.TWILIO_SESSION_AGE)
     return Row(session_key=session.token, session_data=Row.objects.encode(data), expire_date=expires)
 
 
-def _store(rows: list[Row]) -> None:
-    Row.objects.bulk_create(
-        rows, update_conflicts=True, unique_fields=["session_key"], update_fields=["session_data", "expire_date"]
-    )
+def _store(rows: list[Row], process: str) -> None:
+    """All but those that another process has taken."""
+    with transaction.atomic():
+        locked = Row.objects.select_for_update().order_by("session_key")  # in order: two writers cannot deadlock
+        stored = locked.in_bulk([row.session_key for row in rows])
+        taken = {token for token, row in stored.items() if row.get_decoded().get("process") != process}
+        Row.objects.bulk_create(
+            [row for row in rows if row.session_key not in taken],
+            update_conflicts=True,
+            unique_fields=["session_key"],
+            update_fields=["session_data", "expire_date"],
+        )
 
 
-def _load(token: str) -> Session | None:
-    row = Row.objects.filter(session_key=token, expire_date__gt=timezone.now()).first()
-    data: dict[str, Any] = row.get_decoded() if row else {}
-    if not data:  # none, or sealed with a secret that is not ours any more
-        return None
-    positions = {int(channel_id): Position(*position) for channel_id, position in data["positions"].items()}
-    return Session(token, (data["owner"][0], data["owner"][1]), data["endpoint"], positions)
+def _take(token: str, owner: tuple[int, str], process: str) -> Session | None:
+    """From now on this process writes it, and no other."""
+    while row := Row.objects.filter(session_key=token, expire_date__gt=timezone.now()).first():
+        data: dict[str, Any] = row.get_decoded()
+        if not data or (data["owner"][0], data["owner"][1]) != owner:  # nothing: sealed with a secret that is not ours any more
+            return None
+        if data.get("process") != process:
+            as_read = Row.objects.filter(session_key=token, session_data=row.session_data)
+            if not as_read.update(session_data=Row.objects.encode({**data, "process": process})):
+                continue  # it was written in between
+        positions = {int(channel_id): Position(*position) for channel_id, position in data["positions"].items()}
+        return Session(token, owner, data["endpoint"], positions)
+    return None
 
 
 def _remove_expired() -> None:

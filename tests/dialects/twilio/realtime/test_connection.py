@@ -85,7 +85,7 @@ async def test_the_streams_of_another_service_are_none(farm: Farm, ciri: Twilsoc
     assert (await ciri.event("subscription_failed"))["error"]["status"] == 404
 
 
-@pytest.mark.parametrize(("module", "reader"), [(consumer, "admit"), (sessions, "_load")])
+@pytest.mark.parametrize(("module", "reader"), [(consumer, "admit"), (sessions, "_take")])
 async def test_while_the_database_is_away_clients_are_to_try_again(
     farm: Farm, monkeypatch: pytest.MonkeyPatch, module: ModuleType, reader: str
 ) -> None:

@@ -70,6 +70,46 @@ async def test_who_comes_back_from_another_process_has_what_it_acknowledged_ther
     assert (await here.resume(lost.token, CIRI)).positions == {**POSITIONS, 1: Position(50, "epoch-1")}
 
 
+async def test_where_a_client_has_left_nothing_of_it_is_written_any_more(here: Sessions, elsewhere: Sessions) -> None:
+    left = await saved(here)  # its connection is gone, and nobody has missed it yet
+    there = await elsewhere.resume(left.token, CIRI)
+    there.positions.update({1: Position(90, "epoch-1"), 3: Position(4, "epoch-3")})
+    await save(elsewhere, there)
+    other = await here.resume(None, CIRI)
+    here.touch(left)
+    await save(here, other)
+    third = Sessions()
+    assert (await third.resume(left.token, CIRI)).positions == there.positions
+    assert (await third.resume(other.token, CIRI)).token == other.token, "what is written with it is"
+    await third.close()
+
+
+async def test_what_is_written_while_a_client_comes_goes_with_it(
+    here: Sessions, elsewhere: Sessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = await saved(here)
+    left.positions[1] = Position(90, "epoch-1")
+    late, process = sessions._row(left, here._process), here._process
+    real = Row.get_decoded
+
+    def meanwhile(row: Row) -> dict[str, Any]:
+        monkeypatch.undo()
+        sessions._store([late], process)
+        return real(row)
+
+    monkeypatch.setattr(Row, "get_decoded", meanwhile)
+    assert (await elsewhere.resume(left.token, CIRI)).positions == left.positions
+
+
+async def test_who_goes_and_comes_back_is_written_again(here: Sessions, elsewhere: Sessions) -> None:
+    session = await saved(here)
+    await elsewhere.resume(session.token, CIRI)
+    assert await here.resume(session.token, CIRI) is session
+    session.positions[1] = Position(60, "epoch-1")
+    await save(here, session)
+    assert (await elsewhere.resume(session.token, CIRI)).positions == session.positions
+
+
 @pytest.mark.parametrize("owner", [(7, "emhyr"), (8, "ciri")])
 async def test_nobody_else_goes_on_with_them(here: Sessions, elsewhere: Sessions, owner: tuple[int, str]) -> None:
     session = await saved(here)
@@ -115,7 +155,7 @@ async def test_nothing_is_lost_while_the_database_is_away(
     session = await here.resume(None, CIRI)
     session.positions.update(POSITIONS)
 
-    def away(rows: list[Row]) -> None:
+    def away(*_: object) -> None:
         raise DatabaseError("away")
 
     monkeypatch.setattr(sessions, "MAX_PAUSE", 0.0)
