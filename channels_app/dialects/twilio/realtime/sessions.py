@@ -45,13 +45,15 @@ class Session:
     owner: tuple[int, str]  # the service's id, the identity
     endpoint: str
     positions: dict[int, Position] = field(default_factory=dict)  # by channel: what the client has acknowledged
+    is_resumed: bool = False  # what it published over an earlier connection may still come
 
     @classmethod
     def new(cls, owner: tuple[int, str]) -> "Session":
         return cls(f"{PREFIX}{uuid.uuid4().hex}", owner, uuid.uuid4().hex)
 
-    def catch_up(self, positions: Mapping[int, Position]) -> None:
-        """What the client has acknowledged elsewhere, since a connection was lost here that nobody has missed yet."""
+    def resume(self, positions: Mapping[int, Position]) -> None:
+        """With what the client has acknowledged elsewhere, since a connection was lost here that nobody has missed yet."""
+        self.is_resumed = True
         for channel_id, position in positions.items():
             own = self.positions.setdefault(channel_id, position)
             if own.epoch == position.epoch and own.id < position.id:
@@ -76,15 +78,15 @@ class Sessions:
 
     async def resume(self, token: object, owner: tuple[int, str]) -> Session:
         """The session of that token, or a new one when there is none that this owner could go on with."""
-        session = None
+        stored = None
         if isinstance(token, str) and _TOKEN.fullmatch(token):
-            session = await in_thread(_take, token, owner, self._process)
-        if session is None:
-            session = Session.new(owner)
+            stored = await in_thread(_take, token, owner, self._process)
+        session = stored or Session.new(owner)
+        session = self._live.setdefault(session.token, session)
+        if stored:
+            session.resume(stored.positions)
         self._keep()
-        known = self._live.setdefault(session.token, session)
-        known.catch_up(session.positions)
-        return known
+        return session
 
     def touch(self, session: Session) -> None:
         """It has changed, and will be written soon."""

@@ -123,7 +123,7 @@ class Listener:
         self._author = connection.session.author
         self._access = wanted.access
         self._channel_id = wanted.access.channel.id
-        self._sink = FrameSink.of(connection.scope, self._frames)
+        self._sink = FrameSink.of(connection.scope, self._encode_others if connection.session.is_resumed else self._frames)
         self._forget = forget
         self._subscriber: Subscriber | None = None  # None: not yet established
         self._unconfirmed: list[object] = []  # correlation ids of those who asked for it

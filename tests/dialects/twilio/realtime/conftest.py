@@ -76,8 +76,10 @@ async def connect(farm: Farm) -> AsyncIterator[Callable[..., Any]]:
     """Makes clients that have said who they are, and sees to it that they leave."""
     clients: list[Twilsock] = []
 
-    async def connect(identity: str = "ciri", continuation_token: str | None = None, **token: Any) -> Twilsock:
-        clients.append(await Twilsock.start(farm.token(identity, **token), continuation_token))
+    async def connect(
+        identity: str = "ciri", continuation_token: str | None = None, *, direct: bool = False, **token: Any
+    ) -> Twilsock:
+        clients.append(await Twilsock.start(farm.token(identity, **token), continuation_token, direct=direct))
         return clients[-1]
 
     yield connect

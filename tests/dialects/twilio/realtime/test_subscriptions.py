@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from channels_app.core import hub, log, retention, tenancy
 from channels_app.core.errors import StoreUnavailable
+from channels_app.dialects.twilio import messages
 from channels_app.dialects.twilio.realtime import consumer, events, sessions, subscriptions
 from channels_app.models import Channel
 
@@ -37,6 +38,17 @@ async def test_a_message_reaches_who_is_subscribed_but_not_who_sent_it(ciri: Twi
     assert (status, sent["data"]) == (201, {"x": 256, "text": "żółć ☃"})
     seen = await yen.event("stream_message_published")
     assert (seen["stream_sid"], seen["message_sid"], seen["message_data"]) == (stream["sid"], sent["sid"], sent["data"])
+    await yen.publish({"from": "yen"})
+    assert await ciri.message() == {"from": "yen"}, "and nothing before it"
+
+
+async def test_nor_where_the_server_lets_frames_be_written_directly(connect: Callable[..., Any]) -> None:
+    ciri, yen = await connect("ciri", direct=True), await connect("yen", direct=True)
+    stream = await ciri.open_stream()
+    for client in (ciri, yen):
+        await client.subscribe(stream["sid"])
+    await ciri.publish({"from": "ciri"})
+    assert await yen.message() == {"from": "ciri"}
     await yen.publish({"from": "yen"})
     assert await ciri.message() == {"from": "yen"}, "and nothing before it"
 
@@ -291,6 +303,32 @@ async def test_its_own_messages_are_not_told_to_who_comes_back(farm: Farm, conne
     await back.subscribe(sid)
     await sync_to_async(farm.publish)("heatmap", "more")
     assert await back.message() == "more"
+
+
+@pytest.mark.parametrize("direct", [False, True])
+async def test_nor_is_one_that_was_still_under_way_when_the_connection_was_lost(
+    farm: Farm, connect: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, direct: bool
+) -> None:
+    lost = await connect(direct=direct)
+    sid = (await lost.open_stream())["sid"]
+    await lost.subscribe(sid)
+    begun, goes_on = asyncio.Event(), asyncio.Event()
+    publish = messages.apublish
+
+    async def slow(*args: Any) -> Any:
+        begun.set()
+        await goes_on.wait()
+        return await publish(*args)
+
+    monkeypatch.setattr(messages, "apublish", slow)
+    publishing = asyncio.ensure_future(lost.publish({"own": True}))
+    await begun.wait()
+    back = await connect(continuation_token=lost.continuation_token, direct=direct)
+    await back.subscribe(sid)
+    goes_on.set()
+    assert (await publishing)[0] == 201
+    await sync_to_async(farm.publish)("heatmap", "other")
+    assert await back.message() == "other"
 
 
 async def test_another_identity_does_not_go_on_with_the_token(farm: Farm, connect: Callable[..., Any]) -> None:

@@ -1,13 +1,16 @@
 """A Twilsock client of a few lines, in the test's own process: what the SDK sends, and what it never would."""
 
 import asyncio
+import functools
 import itertools
 import json
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from asgiref.testing import ApplicationCommunicator
 from channels.testing import WebsocketCommunicator
 
+from channels_app.core.recovery import Event
 from channels_app.dialects.twilio.realtime import frames
 from channels_app.dialects.twilio.realtime.consumer import TwilsockConsumer
 from channels_app.dialects.twilio.realtime.frames import Frame
@@ -25,6 +28,28 @@ class Closed(Exception):
         super().__init__(str(code))
 
 
+class DirectSink:
+    """The connection of a server that lets frames be written past the application, as ours does."""
+
+    backlog = 0
+    takes_frames = True
+
+    def __init__(self, written: "asyncio.Queue[dict[str, Any]]", encode: Callable[[Event], bytes]) -> None:
+        self.encode = encode
+        self.connection = self.transport = self
+        self._written = written
+
+    def write(self, data: bytes) -> None:
+        while data:
+            head = 2 if data[1] < 126 else 4
+            end = head + (data[1] if head == 2 else int.from_bytes(data[2:4], "big"))
+            self._written.put_nowait({"type": "websocket.send", "bytes": data[head:end]})
+            data = data[end:]
+
+    async def send(self, events: Sequence[Event]) -> None:
+        self.write(b"".join(map(self.encode, events)))
+
+
 class Twilsock:
     """One connection. What the server tells of its own accord waits in `told` until a test asks for it."""
 
@@ -33,16 +58,19 @@ class Twilsock:
         self.told: list[Frame] = []
 
     @classmethod
-    async def open(cls) -> "Twilsock":
+    async def open(cls, *, direct: bool = False) -> "Twilsock":
         client = cls()
+        if direct:
+            make = functools.partial(DirectSink, client._socket.output_queue)
+            client._socket.scope["extensions"] = {"pubsub.frames": make}
         connected, _ = await client._socket.connect(timeout=PATIENCE)
         assert connected
         return client
 
     @classmethod
-    async def start(cls, token: str, continuation_token: str | None = None) -> "Twilsock":
+    async def start(cls, token: str, continuation_token: str | None = None, *, direct: bool = False) -> "Twilsock":
         """A connection that has said who it is."""
-        client = await cls.open()
+        client = await cls.open(direct=direct)
         reply = await client.init(token, continuation_token)
         assert reply["status"] == {"code": 200, "status": "OK"}
         client.continuation_token = reply["continuation_token"]
