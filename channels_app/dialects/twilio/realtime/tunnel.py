@@ -3,6 +3,7 @@
 The same functions answer it as answer the REST API; what differs is who asks: a token's identity, in its one service.
 """
 
+import contextlib
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from django.db import DatabaseError
 
 from channels_app.core import directory, throttling
 from channels_app.core.database import in_thread
-from channels_app.core.directory import InstanceInfo
+from channels_app.core.directory import ChannelInfo, InstanceInfo
 from channels_app.core.errors import InvalidKey, NotFound, PubSubError, StoreUnavailable
 from channels_app.core.subscriber import Access
 from channels_app.core.types import Draft
@@ -190,13 +191,18 @@ def _manage(caller: Caller) -> None:
 
 
 async def _publish(caller: Caller, request: Request, ref: str) -> Answer:
-    channel = await directory.asked(partial(streams.find_channel, caller.client.service, ref))
+    channel = await _find_channel(caller, ref)
     data = message_data(request.body.get("data"))
     caller.subscriptions.leave_out_own(sids.stream_sid(channel.uuid))
     key = f"{caller.session.endpoint}/{request.id}" if request.id else ""
     draft = Draft(data, caller.session.author, idempotency_key=key, front=FRONT)
     message = await messages.apublish(await directory.asked(caller.client.principal), channel, ref, draft)
     return Answer(201, messages.message_json(channel, message))
+
+
+async def _find_channel(caller: Caller, ref: str) -> ChannelInfo:
+    """Of the stream of that SID or unique name. Raises NotFound."""
+    return await directory.asked(partial(streams.find_channel, caller.client.service, ref))
 
 
 # Subscriptions
@@ -225,9 +231,10 @@ async def _establish(caller: Caller, sid: str, kind: str, correlation_id: object
     try:
         if kind != KIND:
             raise _not_served(f"objects of the type {kind}")
-        if sid not in caller.subscriptions and caller.subscriptions.is_full:
+        channel = await _find_channel(caller, sid)
+        wanted = sids.stream_sid(channel.uuid)
+        if wanted not in caller.subscriptions and caller.subscriptions.is_full:
             raise TwilioError(403, 54419, "Too many subscriptions on one connection")
-        channel = await directory.asked(partial(streams.find_channel, caller.client.service, sid))
     except StoreUnavailable:
         raise  # the SDK repeats the request; from one that failed it would stay away
     except PubSubError as error:
@@ -235,11 +242,13 @@ async def _establish(caller: Caller, sid: str, kind: str, correlation_id: object
         await caller.send(events.failed(sid, kind, correlation_id, status, body))
         return
     access = Access(caller.client.credentials, channel, caller.client.as_of)
-    await caller.subscriptions.establish(Subscription(sids.stream_sid(channel.uuid), access), correlation_id)
+    await caller.subscriptions.establish(Subscription(wanted, access), correlation_id)
 
 
 async def _cancel(caller: Caller, sid: str, kind: str, correlation_id: object) -> None:
-    await caller.subscriptions.cancel(sid)
+    with contextlib.suppress(NotFound):  # its subscription has ended with it
+        channel = await _find_channel(caller, sid)
+        await caller.subscriptions.cancel(sids.stream_sid(channel.uuid))
     await caller.send(events.canceled(sid, kind, correlation_id))
 
 

@@ -118,6 +118,28 @@ async def test_a_canceled_subscription_is_quiet_and_begins_anew(farm: Farm, ciri
     assert await ciri.message() == "heard"
 
 
+@pytest.mark.parametrize("spelled", [str.upper, lambda sid: "heatmap"], ids=["in capitals", "by its name"])
+async def test_a_stream_is_subscribed_to_and_canceled_however_it_is_called(
+    farm: Farm, ciri: Twilsock, monkeypatch: pytest.MonkeyPatch, spelled: Callable[[str], str]
+) -> None:
+    monkeypatch.setattr(subscriptions, "MAX_SUBSCRIPTIONS", 1)
+    sid = (await ciri.open_stream())["sid"]
+    for name in (spelled(sid), sid, spelled(sid)):
+        await ciri.subscribe(name)
+    await ciri.subscriptions("cancel", spelled(sid))
+    assert (await ciri.event("subscription_canceled"))["object_sid"] == spelled(sid)
+    await sync_to_async(farm.publish)("heatmap", "unheard")
+    await ciri.subscribe(sid)
+    await sync_to_async(farm.publish)("heatmap", "heard")
+    assert await ciri.message() == "heard"
+
+
+async def test_what_is_not_subscribed_to_can_be_canceled(ciri: Twilsock) -> None:
+    for sid in ("TO" + "0" * 32, "nobody", (await ciri.open_stream())["sid"]):
+        await ciri.subscriptions("cancel", sid)
+        assert (await ciri.event("subscription_canceled"))["object_sid"] == sid
+
+
 async def test_what_cannot_be_subscribed_to_fails_by_itself(ciri: Twilsock) -> None:
     sid = (await ciri.open_stream())["sid"]
     await ciri.subscriptions("establish", "TO" + "0" * 32)
