@@ -19,6 +19,7 @@ ALGORITHM = "HS256"
 CONTENT_TYPE = "twilio-fpa;v=1"
 CLOCK_SKEW = 10  # seconds that the backend's clock may be ahead of ours
 MAX_TOKEN = 16 * 1024  # characters
+LAST_MOMENT = 253_402_300_799  # the end of the year 9999: what is later is no date, and too much for a clock
 MAX_IDENTITY = 256  # characters, as Twilio has it
 
 INVALID, INVALID_HEADER, INVALID_ISSUER, EXPIRED, TOO_EARLY, INVALID_GRANTS, INVALID_SIGNATURE = range(20101, 20108)
@@ -95,7 +96,8 @@ def _claims(token: str, secret: str) -> dict[str, Any]:
         raise TokenError(TOO_EARLY) from None
     except (jwt.InvalidTokenError, OverflowError):
         raise TokenError(INVALID) from None
-    if int(claims["exp"]) <= time.time():  # the leeway is for clocks that are ahead, not for tokens that are over
+    # The leeway is for clocks that are ahead, not for tokens that are over.
+    if not time.time() < int(claims["exp"]) <= LAST_MOMENT:
         raise TokenError(EXPIRED)
     return claims
 

@@ -71,6 +71,12 @@ def test_an_expired_token_is_20104_at_the_second() -> None:
     assert code_of(token(exp=None)) == 20104
 
 
+def test_a_token_that_ends_after_all_dates_is_20104() -> None:
+    assert verify(token(exp=253_402_300_799), find_key)
+    for never in (253_402_300_800, 10**400, str(10**400)):
+        assert code_of(token(exp=never)) == 20104
+
+
 def test_a_token_that_is_not_yet_valid_is_20105_but_clocks_may_differ() -> None:
     assert code_of(token(nbf=int(time.time()) + 60)) == 20105
     assert verify(token(nbf=int(time.time()) + 3, iat=int(time.time()) + 3), find_key)
