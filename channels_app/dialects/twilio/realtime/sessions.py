@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 SHARE = 1 / 20
 MIN_PAUSE, MAX_PAUSE = 0.05, 1.0  # seconds between two writes
-TIDY_SECONDS = 900.0
+TIDY_SECONDS = 900.0  # between two looks at sessions that are quiet, or gone; less where they are not kept for long
 PREFIX = "twilsock"  # tells our rows from those of people in the admin
 
 _TOKEN = re.compile(rf"{PREFIX}[0-9a-f]{{32}}")
@@ -125,13 +125,14 @@ class Sessions:
 
     async def _keep_while_live(self) -> None:
         loop = asyncio.get_running_loop()
-        tidy_at = loop.time() + TIDY_SECONDS
+        pause = min(TIDY_SECONDS, conf.TWILIO_SESSION_AGE / 3)
+        tidy_at = loop.time() + pause
         while self._live or self._dirty:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._touched.wait(), TIDY_SECONDS)
+                await asyncio.wait_for(self._touched.wait(), pause)
             started = loop.time()
             if started >= tidy_at:
-                tidy_at = started + TIDY_SECONDS
+                tidy_at = started + pause
                 await self._tidy()
             await self.flush()
             await asyncio.sleep(min(max(MIN_PAUSE, (loop.time() - started) / SHARE), MAX_PAUSE))

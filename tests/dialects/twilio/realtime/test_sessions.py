@@ -141,6 +141,13 @@ async def test_what_expired_is_forgotten_and_removed(here: Sessions, elsewhere: 
     assert not await Row.objects.filter(session_key=session.token).aexists()
 
 
+async def test_a_client_that_is_quiet_is_not_forgotten(here: Sessions, elsewhere: Sessions, settings: Any) -> None:
+    settings.PUBSUB = {**settings.PUBSUB, "TWILIO_SESSION_AGE": 2}
+    session = await saved(here)
+    await asyncio.sleep(2.2)
+    assert (await elsewhere.resume(session.token, CIRI)).positions == POSITIONS
+
+
 async def test_what_changed_is_written_with_the_next_that_is_saved(here: Sessions, elsewhere: Sessions) -> None:
     quiet, saving = await here.resume(None, CIRI), await here.resume(None, CIRI)
     quiet.positions.update(POSITIONS)
