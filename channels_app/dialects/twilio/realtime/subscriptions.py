@@ -135,10 +135,12 @@ class Listener:
             await self._confirm()
 
     def acknowledge(self, message_id: int) -> None:
-        positions = self._connection.session.positions
+        subscriber, positions = self._subscriber, self._connection.session.positions
         known = positions.get(self._channel_id)
-        if self._subscriber is not None and known is not None and message_id > known.id:
-            positions[self._channel_id] = Position(message_id, self._subscriber.epoch)
+        if subscriber is None or known is None or known.epoch != subscriber.epoch:
+            return
+        if known.id < message_id <= subscriber.position:  # what is above was told in another epoch
+            positions[self._channel_id] = Position(message_id, known.epoch)
             sessions.current().touch(self._connection.session)
 
     def leave_out_own(self) -> None:

@@ -14,7 +14,7 @@ from channels_app.core import hub, log, retention, tenancy
 from channels_app.core.errors import StoreUnavailable
 from channels_app.dialects.twilio import messages
 from channels_app.dialects.twilio.realtime import consumer, events, sessions, subscriptions
-from channels_app.models import Channel
+from channels_app.models import Channel, Counter, Message
 
 from .conftest import Farm
 from .twilsock import Twilsock
@@ -372,3 +372,25 @@ async def test_what_is_gone_meanwhile_is_told(farm: Farm, connect: Callable[...,
     missed = await back.event("stream_messages_missed")
     assert (missed["stream_sid"], missed["from"], missed["to"], missed["reason"]) == (sid, 1, 2, "trimmed")
     assert await back.message() == 3
+
+
+async def test_what_was_told_before_a_backup_was_restored_acknowledges_nothing_after_it(
+    farm: Farm, connect: Callable[..., Any]
+) -> None:
+    away = await connect()
+    sid = (await away.open_stream())["sid"]
+    await away.subscribe(sid)
+    channel = await sync_to_async(farm.channel)("heatmap")
+    await sync_to_async(farm.publish)("heatmap", 1, 2, 3)
+    told = [await away.next("notification") for _ in range(3)]
+    await Message.objects.filter(channel_id=channel.pk).adelete()
+    await Counter.objects.filter(channel_id=channel.pk).aupdate(last_id=0)
+    await sync_to_async(log.renew_epochs)()
+    assert (await away.event("stream_messages_missed"))["reason"] == "epoch"
+    await away.acknowledge(told[2])
+    await sync_to_async(farm.publish)("heatmap", "a", "b")
+    await away.next("notification")
+    await away.leave()
+    back = await connect(continuation_token=away.continuation_token)
+    await back.subscribe(sid)
+    assert await back.messages(2) == ["a", "b"]
