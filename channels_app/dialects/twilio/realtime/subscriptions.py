@@ -84,6 +84,11 @@ class Subscriptions:
         if sid in self._listeners:
             self._listeners[sid].leave_out_own()
 
+    def pass_over_own(self, sid: str, message_id: int) -> None:
+        """Nobody acknowledges what this client published: that counts as if, when all before it is acknowledged."""
+        if sid in self._listeners:
+            self._listeners[sid].pass_over_own(message_id)
+
     @contextlib.contextmanager
     def leave_out_removal(self, sid: str) -> Iterator[None]:
         """While this client removes the stream: nor is it told of that, unless the removal fails."""
@@ -135,11 +140,20 @@ class Listener:
             await self._confirm()
 
     def acknowledge(self, message_id: int) -> None:
-        subscriber, positions = self._subscriber, self._connection.session.positions
+        if self._subscriber is not None and message_id <= self._subscriber.position:  # what is above was told in another epoch
+            self._move(message_id)
+
+    def pass_over_own(self, message_id: int) -> None:
+        known = self._connection.session.positions.get(self._channel_id)
+        if known is not None and known.id + 1 == message_id:
+            self._move(message_id)
+
+    def _move(self, message_id: int) -> None:
+        positions = self._connection.session.positions
         known = positions.get(self._channel_id)
-        if subscriber is None or known is None or known.epoch != subscriber.epoch:
+        if self._subscriber is None or known is None or known.epoch != self._subscriber.epoch:
             return
-        if known.id < message_id <= subscriber.position:  # what is above was told in another epoch
+        if known.id < message_id:
             positions[self._channel_id] = Position(message_id, known.epoch)
             sessions.current().touch(self._connection.session)
 

@@ -193,10 +193,12 @@ def _manage(caller: Caller) -> None:
 async def _publish(caller: Caller, request: Request, ref: str) -> Answer:
     channel = await _find_channel(caller, ref)
     data = message_data(request.body.get("data"))
-    caller.subscriptions.leave_out_own(sids.stream_sid(channel.uuid))
+    sid = sids.stream_sid(channel.uuid)
+    caller.subscriptions.leave_out_own(sid)
     key = f"{caller.session.endpoint}/{request.id}" if request.id else ""
     draft = Draft(data, caller.session.author, idempotency_key=key, front=FRONT)
     message = await messages.apublish(await directory.asked(caller.client.principal), channel, ref, draft)
+    caller.subscriptions.pass_over_own(sid, message.id)
     return Answer(201, messages.message_json(channel, message))
 
 

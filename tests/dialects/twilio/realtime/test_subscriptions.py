@@ -353,6 +353,34 @@ async def test_nor_is_one_that_was_still_under_way_when_the_connection_was_lost(
     assert await back.message() == "other"
 
 
+async def test_its_own_messages_are_not_missed_by_who_comes_back(farm: Farm, connect: Callable[..., Any]) -> None:
+    away = await connect()
+    sid = (await away.open_stream())["sid"]
+    await away.subscribe(sid)
+    for n in range(3):
+        await away.publish({"own": n})
+    await away.leave()
+    channel = await sync_to_async(farm.channel)("heatmap")
+    await sync_to_async(log.trim)(channel.pk, older_than=None, keep=0, limit=10)
+    back = await connect(continuation_token=away.continuation_token)
+    await back.subscribe(sid)
+    await sync_to_async(farm.publish)("heatmap", "other")
+    assert await back.message() == "other", "and no notice before it"
+
+
+async def test_a_message_of_its_own_acknowledges_none_before_it(farm: Farm, connect: Callable[..., Any]) -> None:
+    away = await connect()
+    sid = (await away.open_stream())["sid"]
+    await away.subscribe(sid)
+    await sync_to_async(farm.publish)("heatmap", "other")
+    await away.next("notification")
+    await away.publish({"own": True})
+    await away.leave()
+    back = await connect(continuation_token=away.continuation_token)
+    await back.subscribe(sid)
+    assert await back.message() == "other"
+
+
 async def test_another_identity_does_not_go_on_with_the_token(farm: Farm, connect: Callable[..., Any]) -> None:
     away = await connect("ciri")
     other = await connect("emhyr", continuation_token=away.continuation_token)
