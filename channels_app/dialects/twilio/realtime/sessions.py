@@ -2,24 +2,25 @@
 
 A client that comes back brings its continuation token and the streams it wants, but no positions. So the positions it has
 acknowledged are kept under the token: in memory, and in Django's session table for the process that it comes back to. That
-process takes the row over: the one that the client has left, and that may not have missed it yet, writes it no more. Rows are
-written before a subscription is confirmed, when a connection ends, and otherwise again and again, so often that it takes a
-`SHARE` of the time: after the crash of a server a client may see again what it acknowledged since, and misses nothing.
+process begins a new generation, with a row of its own: what the one that the client has left still writes, since it may not
+have missed it yet, counts no more. Rows are written before a subscription is confirmed, when a connection ends, and otherwise
+again and again, so often that it takes a `SHARE` of the time: after the crash of a server a client may see again what it
+acknowledged since, and misses nothing.
 """
 
 import asyncio
 import contextlib
 import logging
 import re
+import secrets
 import uuid
 import weakref
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 from django.contrib.sessions.models import Session as Row
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, IntegrityError
 from django.utils import timezone
 
 from channels_app.conf import conf
@@ -34,7 +35,7 @@ MIN_PAUSE, MAX_PAUSE = 0.05, 1.0  # seconds between two writes
 TIDY_SECONDS = 900.0  # between two looks at sessions that are quiet, or gone; less where they are not kept for long
 PREFIX = "twilsock"  # tells our rows from those of people in the admin
 
-_TOKEN = re.compile(rf"{PREFIX}[0-9a-f]{{32}}")
+_TOKEN = re.compile(rf"{PREFIX}[0-9a-f]{{24}}")
 
 
 @dataclass(eq=False)
@@ -45,16 +46,23 @@ class Session:
     owner: tuple[int, str]  # the service's id, the identity
     endpoint: str
     positions: dict[int, Position] = field(default_factory=dict)  # by channel: what the client has acknowledged
+    generation: int = 0
     is_resumed: bool = False  # what it published over an earlier connection may still come
 
     @classmethod
     def new(cls, owner: tuple[int, str]) -> "Session":
-        return cls(f"{PREFIX}{uuid.uuid4().hex}", owner, uuid.uuid4().hex)
+        return cls(f"{PREFIX}{secrets.token_hex(12)}", owner, uuid.uuid4().hex)
 
-    def resume(self, positions: Mapping[int, Position]) -> None:
+    @property
+    def key(self) -> str:
+        """Its row's. Of one token, the newest generation's is the greatest."""
+        return _key(self.token, self.generation)
+
+    def resume(self, stored: "Session") -> None:
         """With what the client has acknowledged elsewhere, since a connection was lost here that nobody has missed yet."""
         self.is_resumed = True
-        for channel_id, position in positions.items():
+        self.generation = max(self.generation, stored.generation)
+        for channel_id, position in stored.positions.items():
             own = self.positions.setdefault(channel_id, position)
             if own.epoch == position.epoch and own.id < position.id:
                 self.positions[channel_id] = position
@@ -69,7 +77,6 @@ class Sessions:
     """Those of this event loop's clients. Use `current`."""
 
     def __init__(self) -> None:
-        self._process = uuid.uuid4().hex
         self._live: weakref.WeakValueDictionary[str, Session] = weakref.WeakValueDictionary()
         self._dirty: dict[str, Session] = {}
         self._touched = asyncio.Event()  # set while something is dirty
@@ -80,11 +87,12 @@ class Sessions:
         """The session of that token, or a new one when there is none that this owner could go on with."""
         stored = None
         if isinstance(token, str) and _TOKEN.fullmatch(token):
-            stored = await in_thread(_take, token, owner, self._process)
+            known = self._live.get(token)
+            stored = await in_thread(_take, token, owner, known.generation if known else None)
         session = stored or Session.new(owner)
         session = self._live.setdefault(session.token, session)
         if stored:
-            session.resume(stored.positions)
+            session.resume(stored)
         self._keep()
         return session
 
@@ -113,7 +121,7 @@ class Sessions:
             if not dirty:
                 return
             try:
-                await in_thread(_store, [_row(session, self._process) for session in dirty.values()], self._process)
+                await in_thread(_store, [_row(dirty[token]) for token in sorted(dirty)])  # sorted: two writers cannot deadlock
             except BaseException:
                 self._dirty = dirty | self._dirty
                 self._touched.set()
@@ -150,40 +158,48 @@ class Sessions:
         _registries.pop(asyncio.get_running_loop(), None)
 
 
-def _row(session: Session, process: str) -> Row:
+def _key(token: str, generation: int) -> str:
+    return f"{token}{generation:08x}"
+
+
+def _row(session: Session) -> Row:
     positions = {str(channel_id): [position.id, position.epoch] for channel_id, position in session.positions.items()}
-    data = {"owner": session.owner, "endpoint": session.endpoint, "positions": positions, "process": process}
+    data = {"owner": session.owner, "endpoint": session.endpoint, "positions": positions}
     expires = timezone.now() + timedelta(seconds=conf.TWILIO_SESSION_AGE)
-    return Row(session_key=session.token, session_data=Row.objects.encode(data), expire_date=expires)
+    return Row(session_key=session.key, session_data=Row.objects.encode(data), expire_date=expires)
 
 
-def _store(rows: list[Row], process: str) -> None:
-    """All but those that another process has taken."""
-    with transaction.atomic():
-        locked = Row.objects.select_for_update().order_by("session_key")  # in order: two writers cannot deadlock
-        stored = locked.in_bulk([row.session_key for row in rows])
-        taken = {token for token, row in stored.items() if row.get_decoded().get("process") != process}
-        Row.objects.bulk_create(
-            [row for row in rows if row.session_key not in taken],
-            update_conflicts=True,
-            unique_fields=["session_key"],
-            update_fields=["session_data", "expire_date"],
-        )
+def _store(rows: list[Row]) -> None:
+    Row.objects.bulk_create(
+        rows, update_conflicts=True, unique_fields=["session_key"], update_fields=["session_data", "expire_date"]
+    )
 
 
-def _take(token: str, owner: tuple[int, str], process: str) -> Session | None:
-    """From now on this process writes it, and no other."""
-    while row := Row.objects.filter(session_key=token, expire_date__gt=timezone.now()).first():
-        data: dict[str, Any] = row.get_decoded()
-        if not data or (data["owner"][0], data["owner"][1]) != owner:  # nothing: sealed with a secret that is not ours any more
+def _take(token: str, owner: tuple[int, str], held: int | None) -> Session | None:
+    """The token's newest generation: the one that this process holds, or a new one of its own."""
+    of_token = Row.objects.filter(session_key__range=(_key(token, 0), _key(token, 0xFFFFFFFF)))
+    while row := of_token.order_by("session_key").last():
+        session = _session(token, row)
+        if session is None or session.owner != owner:
             return None
-        if data.get("process") != process:
-            as_read = Row.objects.filter(session_key=token, session_data=row.session_data)
-            if not as_read.update(session_data=Row.objects.encode({**data, "process": process})):
-                continue  # it was written in between
-        positions = {int(channel_id): Position(*position) for channel_id, position in data["positions"].items()}
-        return Session(token, owner, data["endpoint"], positions)
+        if session.generation != held:
+            session.generation += 1
+            try:
+                _row(session).save(force_insert=True)
+            except IntegrityError:  # another process was faster
+                continue
+            of_token.filter(session_key__lt=session.key).delete()
+        return session
     return None
+
+
+def _session(token: str, row: Row) -> Session | None:
+    data: dict[str, Any] = row.get_decoded()
+    if not data or row.expire_date <= timezone.now():  # nothing: sealed with a secret that is not ours any more
+        return None
+    positions = {int(channel_id): Position(*position) for channel_id, position in data["positions"].items()}
+    generation = int(row.session_key.removeprefix(token), 16)
+    return Session(token, (data["owner"][0], data["owner"][1]), data["endpoint"], positions, generation)
 
 
 def _remove_expired() -> None:

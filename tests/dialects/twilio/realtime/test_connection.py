@@ -94,7 +94,7 @@ async def test_while_the_database_is_away_clients_are_to_try_again(
 
     monkeypatch.setattr(module, reader, away)
     socket = await Twilsock.open()
-    assert (await socket.init(farm.token(), "twilsock" + "0" * 32))["status"]["code"] == 503
+    assert (await socket.init(farm.token(), "twilsock" + "0" * 24))["status"]["code"] == 503
     await socket.leave()
 
 
