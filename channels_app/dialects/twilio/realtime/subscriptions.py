@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 KIND = "stream"
 MAX_SUBSCRIPTIONS = 2_000
 FRONT = Front("twilio", "twilsock")
+LATE_SECONDS = 30.0  # in which all that a client published over the connection before is told, or refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +130,8 @@ class Listener:
         self._access = wanted.access
         self._channel_id = wanted.access.channel.id
         self._sink = FrameSink.of(connection.scope, self._encode_others if connection.session.is_resumed else self._frames)
+        # After a restart all clients are resumed, and what they share is encoded once.
+        self._sharing = asyncio.get_running_loop().call_later(LATE_SECONDS, self._share_frames)
         self._forget = forget
         self._subscriber: Subscriber | None = None  # None: not yet established
         self._unconfirmed: list[object] = []  # correlation ids of those who asked for it
@@ -157,11 +160,17 @@ class Listener:
             positions[self._channel_id] = Position(message_id, known.epoch)
             sessions.current().touch(self._connection.session)
 
+    def _share_frames(self) -> None:
+        if self._sink is not None:
+            self._sink.encode = self._frames
+
     def leave_out_own(self) -> None:
+        self._sharing.cancel()
         if self._sink is not None:
             self._sink.encode = self._encode_others
 
     def hush(self) -> None:
+        self._sharing.cancel()
         if self._sink is not None:
             self._sink.encode = _nothing
 
@@ -191,6 +200,7 @@ class Listener:
             logger.exception("A live connection is given up")
             await self._connection.end(RESTARTING)  # the client comes back, and goes on
         finally:
+            self._sharing.cancel()
             self._forget(self)
 
     async def _follow(self) -> None:

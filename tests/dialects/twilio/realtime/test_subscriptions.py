@@ -353,6 +353,21 @@ async def test_nor_is_one_that_was_still_under_way_when_the_connection_was_lost(
     assert await back.message() == "other"
 
 
+async def test_who_has_come_back_soon_shares_the_frames_of_all_others(
+    connect: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subscriptions, "LATE_SECONDS", 0.01)
+    away = await connect(direct=True)
+    sid = (await away.open_stream())["sid"]
+    await away.subscribe(sid)
+    back = await connect(continuation_token=away.continuation_token, direct=True)
+    for client in (back, await connect("yen", direct=True)):
+        await client.subscribe(sid)
+    async with asyncio.timeout(10):
+        while len({each.sink.encode for each in hub.current()._subscribers}) > 1:  # noqa: ASYNC110  (no event tells)
+            await asyncio.sleep(0.01)
+
+
 async def test_its_own_messages_are_not_missed_by_who_comes_back(farm: Farm, connect: Callable[..., Any]) -> None:
     away = await connect()
     sid = (await away.open_stream())["sid"]
