@@ -32,7 +32,7 @@ class Conf:
     RETENTION_INTERVAL: float = 30.0  # seconds between two sweeps
 
     # Live delivery
-    SAFETY_POLL: float = 1.0  # seconds between two looks at the log for hints that were lost
+    SAFETY_POLL: float = 1.0  # seconds after which a message whose hint was lost is heard at the latest
     SUBSCRIBER_BYTES: int = 1_048_576  # what may wait for one slow subscriber; past it, it reads the log
     POLL_WAIT: float = 310.0  # seconds a long poll is held (more than the SDKs' own 300: a 204 ends their loop)
     SSE_HEARTBEAT: float = 15.0  # seconds between two comments on a silent event stream

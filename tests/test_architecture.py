@@ -115,9 +115,8 @@ def test_only_the_log_and_the_read_only_admin_use_the_logs_models() -> None:
     assert not importers([path for path in files() if path not in allowed], *log_models())
 
 
-def test_only_the_batcher_the_way_to_the_database_and_the_look_up_of_names_own_threads() -> None:
-    # delivery.py: `getaddrinfo` blocks for as long as a tenant's name server likes, and the shared threads are not for that
-    allowed = {APP / "core" / "batcher.py", APP / "core" / "database.py", APP / "core" / "delivery.py"}
+def test_only_the_batcher_and_the_way_to_the_database_own_threads() -> None:
+    allowed = {APP / "core" / "batcher.py", APP / "core" / "database.py"}
     others = [path for path in files() if path not in allowed]
     found = importers(others, "threading", "_thread", "concurrent.futures.ThreadPoolExecutor", "multiprocessing")
     assert not [place for place in found if not place.endswith(" threading.Lock")]  # a lock starts nothing

@@ -13,16 +13,12 @@ import contextlib
 import logging
 import socket
 import weakref
-from collections import Counter
 from collections.abc import Coroutine, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
 
 from channels_app.conf import conf
 
@@ -35,7 +31,6 @@ logger = logging.getLogger(__name__)
 OWNERS_SHARE = 5  # one owner may have this part of the queue and of the connections: dead receivers stop nobody else's
 TELL_SECONDS = 10.0  # between two lines about what was dropped for an owner: it may be thousands, when all clients leave
 CONNECTIONS, CONNECTIONS_PER_HOST = 100, 8
-LOOK_UPS, LOOK_UPS_PER_OWNER = 16, 4  # of names, at the same time
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0  # seconds
 RETRYABLE = frozenset({408, 425, 429, *range(500, 600)})
 
@@ -70,53 +65,6 @@ class Failed(Exception):
     """It was not taken this time."""
 
 
-_owner: ContextVar[str] = ContextVar("_owner")  # of the delivery that a task is about: whose name it is that is looked up
-
-
-class Resolver(AbstractResolver):
-    """Looks names up in threads of its own: a name server may be slow on purpose, and a thread that waits cannot be called off.
-
-    The event loop's default executor has few, which Django needs for the log of what it refuses.
-    """
-
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(LOOK_UPS, thread_name_prefix="names")
-        self._looking: Counter[str] = Counter()  # by owner
-
-    async def resolve(self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC) -> list[ResolveResult]:
-        """aiohttp leaves it running when an attempt has taken too long, so the count is of threads and not of who waits."""
-        owner = _owner.get()
-        if self._looking[owner] >= LOOK_UPS_PER_OWNER:
-            raise OSError("too many names are being looked up for it")
-        self._looking[owner] += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, _look_up, host, port, family)
-        finally:
-            self._looking[owner] -= 1
-            if not self._looking[owner]:
-                del self._looking[owner]
-
-    async def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-def _look_up(host: str, port: int, family: socket.AddressFamily) -> list[ResolveResult]:
-    numeric = socket.NI_NUMERICHOST | socket.NI_NUMERICSERV
-    return [
-        ResolveResult(
-            hostname=host,
-            host=socket.getnameinfo(address, numeric)[0],  # with the scope, which `address` has apart
-            port=port,
-            family=found,
-            proto=protocol,
-            flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
-        )
-        for found, _, protocol, _, address in socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, family=family, flags=socket.AI_ADDRCONFIG
-        )
-    ]
-
-
 @dataclass(slots=True)
 class Share:
     """What an owner has of a courier: how many deliveries wait, and its turns to try one."""
@@ -135,7 +83,9 @@ class Courier:
         self._shares: dict[str, Share] = {}  # by owner
         self._untold: dict[str, int] = {}  # by owner: how many were dropped since a line told of one
         self._session: aiohttp.ClientSession | None = None
-        self._resolver = Resolver()
+        self._resolver: aiohttp.AsyncResolver | None = (
+            None  # the other one blocks threads, which Django needs for its log
+        )
 
     def send(self, delivery: Delivery) -> None:
         share = self._shares.get(delivery.owner) or Share(asyncio.Semaphore(max(1, CONNECTIONS // OWNERS_SHARE)))
@@ -167,10 +117,11 @@ class Courier:
         if self._session is not None:
             await self._session.close()
             self._session = None
-        await self._resolver.close()
+        if self._resolver is not None:
+            await self._resolver.close()
+            self._resolver = None
 
     async def _carry(self, delivery: Delivery, share: Share) -> None:
-        _owner.set(delivery.owner)
         try:
             await self._try_repeatedly(delivery, share.turns)
             metrics.PUSHES_DELIVERED.inc()
@@ -227,6 +178,7 @@ class Courier:
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
+            self._resolver = aiohttp.AsyncResolver()
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
                     limit=CONNECTIONS,
