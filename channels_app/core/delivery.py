@@ -83,9 +83,7 @@ class Courier:
         self._shares: dict[str, Share] = {}  # by owner
         self._untold: dict[str, int] = {}  # by owner: how many were dropped since a line told of one
         self._session: aiohttp.ClientSession | None = None
-        self._resolver: aiohttp.AsyncResolver | None = (
-            None  # the other one blocks threads, which Django needs for its log
-        )
+        self._resolver: aiohttp.AsyncResolver | None = None  # the other one blocks threads, which Django needs for its log
 
     def send(self, delivery: Delivery) -> None:
         share = self._shares.get(delivery.owner) or Share(asyncio.Semaphore(max(1, CONNECTIONS // OWNERS_SHARE)))
